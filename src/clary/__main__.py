@@ -1,0 +1,5 @@
+"""``python -m clary``."""
+
+from .cli import main
+
+main(prog_name="clary")

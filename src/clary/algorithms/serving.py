@@ -1,0 +1,79 @@
+"""The loop of a built-in replica: batches of requests from the front, batches of answers back."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ..serving import frames
+from ..serving.frames import Item
+
+SOCKET = "CLARY_SOCKET"
+Predict = Callable[[list[Item]], list[Item]]
+"""Answers a batch: heads and bodies in, heads and bodies out, in order."""
+
+
+def serve(predict: Predict) -> int:
+    """Answer on the socket that the platform names; told to stop, finish with those who are connected."""
+    path = Path(os.environ[SOCKET])
+    path.unlink(missing_ok=True)
+    aside = path.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(aside))
+    aside.chmod(0o666)  # the folder around it is private; the replica may run as a user of its own
+    listener.listen(64)
+    os.rename(aside, path)  # visible only now that it accepts
+    draining = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: draining.set())
+    gc.collect()
+    gc.freeze()
+    turn = threading.Lock()
+    open_now: set[threading.Thread] = set()
+    listener.settimeout(0.5)
+    while not (draining.is_set() and not any(t.is_alive() for t in open_now)):
+        with contextlib.suppress(TimeoutError):
+            channel, _ = listener.accept()
+            channel.settimeout(None)
+            open_now = {t for t in open_now if t.is_alive()}
+            thread = threading.Thread(target=_converse, args=(channel, predict, turn), daemon=True)
+            open_now.add(thread)
+            thread.start()
+    return 0
+
+
+def _converse(channel: socket.socket, predict: Predict, turn: threading.Lock) -> None:
+    """One connection: read a message, answer it, again."""
+    held = bytearray()
+    view = bytearray(1 << 18)
+    with channel:
+        while True:
+            try:
+                count = channel.recv_into(view)
+            except OSError:
+                return
+            if not count:
+                return
+            held += memoryview(view)[:count]
+            while len(held) >= 4:
+                size = int.from_bytes(held[:4], "little")
+                if size > frames.MAX_MESSAGE:
+                    print("a message is too large; closing the connection", file=sys.stderr, flush=True)
+                    return
+                if len(held) - 4 < size:
+                    break
+                items = frames.unpack(held, 4, size)
+                del held[: 4 + size]
+                with turn:
+                    answers = predict(items)
+                try:
+                    channel.sendall(frames.pack(answers))
+                except OSError:
+                    return

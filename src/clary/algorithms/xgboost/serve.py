@@ -1,0 +1,217 @@
+"""Inference: request bodies to rows, rows to predictions, one call of the library for a whole batch of requests."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ...serving.frames import PING, SEPARATOR, Item
+from .. import serving
+from ..environment import UserError, base, fail
+from . import data, model, output
+from .runtime import library
+
+Floats = NDArray[np.float32]
+
+_TYPES = {
+    "text/csv": "csv", "csv": "csv", "text/libsvm": "libsvm", "text/x-libsvm": "libsvm",
+    "application/x-recordio-protobuf": "recordio",
+}  # fmt: skip
+_ACCEPTED = ("text/csv", "application/json")
+_ACCEPTED_SELECTED = (*_ACCEPTED, "application/jsonlines", "application/x-recordio-protobuf")
+_NUMERIC = b"0123456789.,-+eE \r\n"
+_MAX_BODY = 6 << 20
+
+
+class Refused(Exception):
+    """A request that is answered with a status of its own."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(text)
+        self.status = status
+
+
+def main() -> int:
+    """Load the models and serve; the exit code when that fails."""
+    try:
+        server = Predictor(base() / "model", os.environ.get("CLARY_IMAGE_TAG", ""))
+    except UserError as error:
+        return fail(str(error))
+    print(f"Model loaded: {server.describe()}", flush=True)
+    return serving.serve(server.batch)
+
+
+class Predictor:
+    """The models of one folder, ready to answer."""
+
+    def __init__(self, folder: Path, tag: str):
+        self._boosters = model.load_all(folder)
+        self._rounds: list[tuple[int, int]] = []
+        for booster in self._boosters:
+            booster.set_param({"nthread": 1})
+            best = booster.attr("best_iteration")
+            self._rounds.append((0, int(best) + 1) if best is not None else (0, 0))
+        self._tag = model.version(tag)
+        first = self._boosters[0]
+        self._objective = model.objective(first)
+        self._columns = int(first.num_features())
+        config = orjson.loads(first.save_config())
+        self._classes = max(2, int(config["learner"]["learner_model_param"].get("num_class", 0)))
+        self._keys = output.chosen(os.environ.get("SAGEMAKER_INFERENCE_OUTPUT", ""))
+        if unknown := [k for k in self._keys if k not in output.SELECTABLE]:
+            raise UserError(f"SAGEMAKER_INFERENCE_OUTPUT names {unknown}; it takes {', '.join(output.SELECTABLE)}")
+        self._default_accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv")
+        self._limit = int(os.environ.get("MAX_CONTENT_LENGTH", _MAX_BODY))
+        self._fast = not self._keys and len(self._boosters) == 1 and self._tag > (1, 2, 1)
+        self._row = np.empty((64, max(1, self._columns)), dtype=np.float32)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        rounds = sum(b.num_boosted_rounds() for b in self._boosters)
+        return f"{len(self._boosters)} model(s), objective {self._objective}, {self._columns} features, {rounds} rounds"
+
+    # ---- batches ---------------------------------------------------------------------------------------------------
+
+    def batch(self, items: list[Item]) -> list[Item]:
+        """Answers for a batch: single CSV rows go to the library together, everything else one by one."""
+        answers: list[Item | None] = [None] * len(items)
+        rows: list[int] = []
+        filled = 0
+        for i, (head, body) in enumerate(items):
+            if head == PING:
+                answers[i] = _answer(200, b"", b"")
+            elif (
+                self._fast
+                and head.startswith(b"text/csv\0")
+                and self._is_csv_answer(head)
+                and self._parse_row(body, filled)
+            ):
+                rows.append(i)
+                filled += 1
+                if filled == len(self._row):
+                    self._flush(rows, answers)
+                    rows, filled = [], 0
+        if rows:
+            self._flush(rows, answers)
+        return [self._single(*items[i]) if a is None else a for i, a in enumerate(answers)]
+
+    def _is_csv_answer(self, head: bytes) -> bool:
+        accept = head.split(SEPARATOR, 2)[1]
+        return accept in (b"", b"*/*", b"text/csv") and self._default_accept == "text/csv"
+
+    def _parse_row(self, body: bytes, at: int) -> bool:
+        """One line of plain numbers, straight into the buffer; False leaves the body to the careful way."""
+        body = body.rstrip(b"\r\n")
+        if b"\n" in body or body.translate(None, _NUMERIC):
+            return False
+        try:
+            values = orjson.loads(b"[" + body + b"]")
+            if len(values) != self._columns:
+                return False
+            self._row[at] = values
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    def _flush(self, rows: list[int], answers: list[Item | None]) -> None:
+        predictions = self._predict_dense(self._row[: len(rows)])
+        for i, value in zip(rows, predictions.tolist(), strict=True):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            answers[i] = (_CSV_HEAD, text.encode() + b"\n")
+
+    def _predict_dense(self, matrix: Floats) -> Floats:
+        found: Floats = self._boosters[0].inplace_predict(
+            matrix, iteration_range=self._rounds[0], validate_features=False
+        )
+        return found
+
+    # ---- one request -----------------------------------------------------------------------------------------------
+
+    def _single(self, head: bytes, body: bytes) -> Item:
+        content_type, accept, *_ = head.decode("utf-8", "replace").split("\0")
+        try:
+            return self._evaluate(content_type, accept, body)
+        except Refused as error:
+            return _answer(error.status, b"text/html; charset=utf-8", str(error).encode())
+        except (UserError, library().core.XGBoostError, ValueError, MemoryError) as error:
+            line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            return _answer(400, b"text/html; charset=utf-8", f"Unable to evaluate payload provided: {line}".encode())
+
+    def _evaluate(self, content_type: str, accept: str, body: bytes) -> Item:
+        if not body:
+            return _answer(204, b"text/csv; charset=utf-8", b"")
+        if len(body) > self._limit:
+            raise Refused(413, f"the payload has {len(body)} bytes, MAX_CONTENT_LENGTH allows {self._limit}")
+        name = content_type.partition(";")[0].strip().lower() or "text/csv"
+        kind = _TYPES.get(name)
+        if kind is None:
+            raise Refused(415, f"Content-type {content_type} is not supported. Supported: {', '.join(_TYPES)}")
+        wanted = self._accepted(accept)
+        features = data.payload(body, kind)
+        self._check_width(features, kind)
+        predictions = self._combine([self._predict(i, features) for i in range(len(self._boosters))])
+        if not self._keys:
+            text = output.plain(predictions, wanted, self._tag)
+        else:
+            margins = self._predict(0, features, margin=True)
+            text = output.encode(
+                output.select(predictions, margins, self._objective, self._classes, self._keys), wanted
+            )
+        suffix = b"; charset=utf-8" if wanted == "text/csv" else b""
+        return _answer(200, wanted.encode() + suffix, text)
+
+    def _accepted(self, accept: str) -> str:
+        name = accept.partition(";")[0].strip().lower()
+        if name in ("", "*/*"):
+            name = self._default_accept
+        allowed = _ACCEPTED_SELECTED if self._keys else _ACCEPTED
+        if name not in allowed:
+            raise Refused(
+                406, f"Accept type {name} is not supported. Please use supported accept types: {list(allowed)}"
+            )
+        return name
+
+    def _check_width(self, features: Any, kind: str) -> None:
+        width = features.shape[1]
+        if kind == "libsvm":
+            if width < self._columns:
+                features.resize((features.shape[0], self._columns))
+            wrong = width > self._columns + 1
+        else:
+            wrong = width not in (self._columns, self._columns + 1)
+        if wrong:
+            text = f"Feature size of {kind} inference data {width} is not consistent with feature size of trained model {self._columns}."
+            raise Refused(400, f"Unable to evaluate payload provided: {text}")
+
+    def _predict(self, number: int, features: Any, margin: bool = False) -> Floats:
+        if features.shape[1] > self._columns:
+            features = features[:, : self._columns] if self._columns else features
+        found: Floats = self._boosters[number].inplace_predict(
+            features,
+            iteration_range=self._rounds[number],
+            predict_type="margin" if margin else "value",
+            validate_features=False,
+        )
+        return found
+
+    def _combine(self, predictions: list[Floats]) -> Floats:
+        """One model's answer, the mean of several, or the majority for models that answer with classes."""
+        if len(predictions) == 1:
+            return predictions[0]
+        if self._objective in ("multi:softmax", "binary:hinge"):
+            stacked = np.stack(predictions, axis=1)
+            return np.array([Counter(row.tolist()).most_common(1)[0][0] for row in stacked], dtype=np.float32)
+        return np.asarray(np.mean(predictions, axis=0), dtype=np.float32)
+
+
+def _answer(status: int, content_type: bytes, body: bytes) -> Item:
+    return SEPARATOR.join((str(status).encode(), content_type, b"")), body
+
+
+_CSV_HEAD = _answer(200, b"text/csv; charset=utf-8", b"")[0]

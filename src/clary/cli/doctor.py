@@ -1,0 +1,133 @@
+"""``clary doctor``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..settings import Settings
+from .platform import running, settings
+from .supervisor import address
+
+_GOOD, _WARN, _BAD = click.style("ok  ", fg="green"), click.style("note", fg="yellow"), click.style("FAIL", fg="red")
+_NEEDED = ("xgboost-cpu", "uvloop", "httptools", "sqlalchemy", "cryptography", "botocore")
+
+Check = tuple[str, str, str]
+"""Mark, what was looked at, what was found."""
+
+
+@click.command("doctor")
+def command() -> None:
+    """Check this machine and the platform; say what to do about what is wrong.
+
+    \b
+    Example:
+      clary doctor
+    """
+    found = settings()
+    failed = False
+    for mark, subject, text in _checks(found):
+        click.echo(f"{mark}  {subject:<12} {text}")
+        failed |= mark == _BAD
+    if failed:
+        raise SystemExit(1)
+
+
+def _checks(found: Settings) -> Iterator[Check]:
+    yield _python()
+    yield from _packages()
+    yield _home(found)
+    yield _disk(found)
+    yield _sandbox()
+    yield _memory()
+    yield from _platform(found)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return (_GOOD if sys.version_info >= (3, 11) else _BAD), "Python", f"{version} at {sys.executable}"
+
+
+def _packages() -> Iterator[Check]:
+    for name in _NEEDED:
+        try:
+            yield _GOOD, "package", f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            other = "xgboost" if name == "xgboost-cpu" else name
+            try:
+                yield _GOOD, "package", f"{other} {importlib.metadata.version(other)}"
+            except importlib.metadata.PackageNotFoundError:
+                yield _BAD, "package", f"{name} is missing: pip install {name}"
+
+
+def _home(found: Settings) -> Check:
+    folder = found.folder
+    parent = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(parent, os.W_OK):
+        return _BAD, "home", f"{folder} cannot be written: set CLARY_HOME to a folder of yours"
+    return _GOOD, "home", str(folder)
+
+
+def _disk(found: Settings) -> Check:
+    parent = next(p for p in (found.folder, *found.folder.parents) if p.exists())
+    free = shutil.disk_usage(parent).free / 2**30
+    return (_GOOD if free > 5 else _WARN), "disk", f"{free:.0f} GiB free"
+
+
+def _sandbox() -> Check:
+    from ..executors import sandbox
+    from ..executors.spec import ProcessSpec
+
+    if not sandbox.supported():
+        return _WARN, "sandbox", f"none on {sys.platform}: jobs are kept apart by file permissions only"
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sandbox.separate(ProcessSpec("doctor", "/nonexistent"))
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+        return _GOOD, "sandbox", "Linux namespaces"
+    return (
+        _WARN,
+        "sandbox",
+        "this machine forbids user namespaces (sysctl kernel.unprivileged_userns_clone, AppArmor): jobs run without a sandbox",
+    )
+
+
+def _memory() -> Check:
+    from ..executors.limits import MemoryGroup
+
+    group = MemoryGroup(f"doctor-{os.getpid()}")
+    made = group.create(64 << 20)
+    group.remove()
+    if made:
+        return _GOOD, "memory", f"control group {group.path.parent}"
+    return _WARN, "memory", "no control group can be made: memory limits use setrlimit"
+
+
+def _platform(found: Settings) -> Iterator[Check]:
+    endpoint = address(found)
+    if endpoint is None:
+        with socket.socket() as probe:
+            taken = probe.connect_ex((found.host, found.port)) == 0 if found.port else False
+        if taken:
+            yield _WARN, "port", f"{found.port} is used by another program: clary up -p 0 takes a free one"
+        else:
+            yield _GOOD, "port", f"{found.port} is free"
+        yield _WARN, "platform", "does not run: clary up -d"
+        return
+    platform = running()
+    yield _GOOD, "platform", f"runs at {endpoint}"
+    platform.call("sagemaker", "SageMaker.ListEndpoints", {})
+    yield _GOOD, "signature", "a signed call was answered"
+    bundle = Path(platform.settings.folder / "tls" / "ca-bundle.pem")
+    yield (_GOOD if bundle.exists() else _BAD), "proxy", f"CA bundle {bundle}"

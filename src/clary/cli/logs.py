@@ -1,0 +1,100 @@
+"""``clary logs``."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import click
+
+from .platform import CallError, Running, running
+
+Json = dict[str, Any]
+_POLL_SECONDS = 0.3
+_OCTAL = re.compile(r"#(0[0-3][0-7])")
+
+
+@click.command("logs")
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (an endpoint's log: until Ctrl-C).")
+@click.option("--raw", is_flag=True, help="Print events as stored, control characters escaped.")
+def command(name: str, follow: bool, raw: bool) -> None:
+    """Show the log of a training job or an endpoint.
+
+    \b
+    Examples:
+      clary logs my-training-job
+      clary logs my-endpoint -f
+    """
+    platform = running()
+    group, prefix, job = _find(platform, name)
+    reader = _Reader(platform, group, prefix, raw)
+    while True:
+        over = not follow or (job and _ended(platform, name))  # asked before reading: nothing printed since is missed
+        reader.print_new()
+        if over:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _find(platform: Running, name: str) -> tuple[str, str, bool]:
+    try:
+        platform.call("sagemaker", "SageMaker.ListTrainingJobs", {"NameContains": name, "MaxResults": 1})
+        platform.call("sagemaker", "SageMaker.DescribeTrainingJob", {"TrainingJobName": name})
+        return "/aws/sagemaker/TrainingJobs", f"{name}/", True
+    except CallError as error:
+        if error.code != "ValidationException":
+            raise
+    try:
+        platform.call("sagemaker", "SageMaker.DescribeEndpoint", {"EndpointName": name})
+    except CallError:
+        raise click.ClickException(
+            f"there is no training job and no endpoint named {name!r}. See: clary status"
+        ) from None
+    return f"/aws/sagemaker/Endpoints/{name}", "", False
+
+
+def _ended(platform: Running, name: str) -> bool:
+    found = platform.call("sagemaker", "SageMaker.DescribeTrainingJob", {"TrainingJobName": name})
+    return found["TrainingJobStatus"] not in ("InProgress", "Stopping")
+
+
+class _Reader:
+    """Prints each stream's events once."""
+
+    def __init__(self, platform: Running, group: str, prefix: str, raw: bool):
+        self._platform = platform
+        self._group = group
+        self._prefix = prefix
+        self._raw = raw
+        self._tokens: dict[str, str] = {}
+
+    def _call(self, operation: str, params: Json) -> Json:
+        return self._platform.call("logs", f"Logs_20140328.{operation}", {"logGroupName": self._group, **params})
+
+    def print_new(self) -> None:
+        """Whatever has come since the last time."""
+        try:
+            prefix = {"logStreamNamePrefix": self._prefix} if self._prefix else {}
+            streams = self._call("DescribeLogStreams", prefix)["logStreams"]
+        except CallError as error:
+            if error.code == "ResourceNotFoundException":
+                return
+            raise
+        for stream in streams:
+            self._print_stream(stream["logStreamName"], len(streams) > 1)
+
+    def _print_stream(self, name: str, several: bool) -> None:
+        label = click.style(name.rpartition("/")[2].rpartition("-")[0] or name, fg="cyan") + " " if several else ""
+        while True:
+            params: Json = {"logStreamName": name, "startFromHead": True}
+            if name in self._tokens:
+                params["nextToken"] = self._tokens[name]
+            page = self._call("GetLogEvents", params)
+            for event in page["events"]:
+                text = event["message"]
+                click.echo(label + (text if self._raw else _OCTAL.sub(lambda m: chr(int(m[1], 8)), text)))
+            self._tokens[name] = page["nextForwardToken"]
+            if not page["events"]:
+                return

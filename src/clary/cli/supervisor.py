@@ -1,0 +1,212 @@
+"""The supervisor: binds the port, starts the processes, starts again the one that dies, ends them all together."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..settings import Settings, to_environment
+from ..supervision import VARIABLE
+
+_PARTS = {"zygote": "clary.executors.zygote", "control": "clary.server", "front": "clary.serving.front"}
+_GRACE_SECONDS = 10.0
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor holds this home folder."""
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Holds a home folder's lock while its processes run."""
+
+    settings: Settings
+    log: int = 2  # where the processes' own logs go
+    _parts: list[_Part] = field(default_factory=list)
+    _listeners: list[socket.socket] = field(default_factory=list)
+    _lifeline: tuple[int, int] = (-1, -1)
+    _lock: int = -1
+    stopping: bool = False
+
+    @property
+    def run(self) -> Path:
+        """The folder of sockets and state of the running platform."""
+        return self.settings.folder / "run"
+
+    @property
+    def owns(self) -> bool:
+        """Whether the lock is ours."""
+        return self._lock >= 0
+
+    def start(self) -> int:
+        """Take the lock, bind the port, start everything; the port."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.settings.folder.chmod(0o700)
+        self._lock = os.open(self.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = -1
+            raise AlreadyRunning(str(self.settings.folder)) from None
+        (self.run / "ready").unlink(missing_ok=True)
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"{os.getpid()}\n".encode())
+        self._bind()
+        self._lifeline = os.pipe()
+        names = [n for n in _PARTS if n != "zygote" or self.settings.zygote]
+        self._parts = [_Part(name) for name in names]
+        for part in self._parts:
+            self._spawn(part)
+        port = int(self._listeners[0].getsockname()[1])
+        (self.run / "port").write_text(f"{self.settings.host} {port}\n")
+        return port
+
+    def _bind(self) -> None:
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((self.settings.host, self.settings.port))
+        except OSError:
+            sock.close()
+            raise
+        sock.listen(1024)
+        self._listeners = [sock]
+
+    def _spawn(self, part: _Part) -> None:
+        environment = {
+            **os.environ, **to_environment(self.settings), VARIABLE: str(self._lifeline[0]),
+            "CLARY_PORT": str(self._listeners[0].getsockname()[1]), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
+        }  # fmt: skip
+        if not environment["OMP_NUM_THREADS"]:
+            del environment["OMP_NUM_THREADS"]
+        passed = [self._lifeline[0]]
+        if part.name == "front":
+            environment["CLARY_LISTEN"] = ",".join(str(s.fileno()) for s in self._listeners)
+            passed += [s.fileno() for s in self._listeners]
+        part.started = time.monotonic()
+        part.process = subprocess.Popen(
+            [sys.executable, "-m", _PARTS[part.name]],
+            env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def ready(self, timeout: float) -> bool:
+        """Wait until the platform answers; False when it did not in time."""
+        address = self._listeners[0].getsockname()
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not self.stopping:
+            with contextlib.suppress(OSError), socket.create_connection(address[:2], timeout=1) as probe:
+                probe.settimeout(2)
+                probe.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                if probe.recv(64).startswith(b"HTTP/1.1 200"):
+                    (self.run / "ready").touch()
+                    return True
+            self.look()
+            time.sleep(0.02)
+        return False
+
+    def look(self) -> None:
+        """Start again what has died; one that dies at once waits longer each time."""
+        now = time.monotonic()
+        for part in self._parts:
+            if part.process is not None and part.process.poll() is not None:
+                quick = now - part.started < 5
+                part.failures = part.failures + 1 if quick else 0
+                part.retry_at = now + (min(30.0, 0.2 * 2**part.failures) if quick else 0.0)
+                part.process = None
+            if part.process is None and now >= part.retry_at and not self.stopping:
+                self._spawn(part)
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Watch over the processes until told to stop."""
+        while not until():
+            self.look()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End every process, then what they started, then give up port and lock."""
+        self.stopping = True
+        (self.run / "ready").unlink(missing_ok=True)
+        for part in reversed(self._parts):
+            if part.process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    part.process.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for part in self._parts:
+            if part.process is not None:
+                try:
+                    part.process.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    part.process.kill()
+                    part.process.wait()
+        from ..executors.local import sweep_all
+
+        sweep_all(self.settings.folder / "runs")
+        for sock in self._listeners:
+            sock.close()
+        for name in ("port", "supervisor.lock"):
+            (self.run / name).unlink(missing_ok=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+def stop_running(settings: Settings, timeout: float = 30.0) -> bool:
+    """Stop the platform of a home folder; False when none runs."""
+    pid = running_pid(settings)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if running_pid(settings) is None:
+            return True
+        time.sleep(0.05)
+    raise TimeoutError(f"the platform (process {pid}) did not stop within {timeout:.0f} s")
+
+
+def running_pid(settings: Settings) -> int | None:
+    """The supervisor that holds a home folder, if one does."""
+    path = settings.folder / "run" / "supervisor.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        text = os.pread(fd, 32, 0).decode().strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(fd)
+
+
+def address(settings: Settings) -> str | None:
+    """The endpoint of the running platform, if one runs."""
+    if running_pid(settings) is None:
+        return None
+    try:
+        host, port = (settings.folder / "run" / "port").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return f"http://{host}:{port}"

@@ -1,0 +1,216 @@
+"""Claims due rows under a lease, lets their reconciler look and act, records the result if the lease still holds.
+
+A crash anywhere only means doing it again. Knows no resource by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import and_, func, or_, select, update
+
+from ..clock import now
+from ..store.database import Database
+from ..store.rows import Json, Key, Row
+from ..store.schema import resource
+from .signals import Signals
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+AT_ONCE = 16
+_LONGEST_SLEEP = 5.0
+
+
+class Terminal(Exception):
+    """The resource cannot go on; the text says why to its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconciler found and did. ``again`` is seconds until the next look; None: only when something changes."""
+
+    status: Json
+    private: Json
+    state: str
+    again: float | None = None
+    delete: bool = False
+    spec: Json | None = None
+    granted: tuple[str, ...] = field(default=())  # wishes that are fulfilled
+
+
+class Reconciler(Protocol):
+    """Brings rows of one kind nearer to what was asked for."""
+
+    kind: str
+
+    async def reconcile(self, row: Row) -> Outcome:
+        """Look, decide, act. May run at any time and any number of times."""
+
+
+class Engine:
+    """Runs reconcilers over the rows that are due."""
+
+    def __init__(self, database: Database, signals: Signals, reconcilers: Sequence[Reconciler]):
+        self._database = database
+        self._signals = signals
+        self._by_kind = {r.kind: r for r in reconcilers}
+        self._woken: set[Key] = set()
+        self._busy: set[Key] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ready = False
+
+    def wake(self, key: Key) -> None:
+        """Look at a row soon, whatever its due time says; call it from the event loop."""
+        self._woken.add(key)
+        self._signals.anything.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work while the block runs."""
+        task = asyncio.create_task(self._work())
+        try:
+            yield
+        finally:
+            task.cancel()
+            for inner in list(self._tasks):
+                inner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _work(self) -> None:
+        while True:
+            self._signals.anything.clear()
+            try:
+                claimed, pause = await asyncio.to_thread(self._claim, AT_ONCE - len(self._tasks))
+            except Exception:  # the database may be away: the loop itself must live on
+                log.exception("claiming rows failed")
+                claimed, pause = [], 1.0
+            for row, token in claimed:
+                self._busy.add(row.key)
+                task = asyncio.create_task(self._reconcile(row, token))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            self.ready = True
+            if claimed:
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._signals.anything.wait(), pause)
+
+    def _claim(self, room: int) -> tuple[list[tuple[Row, str]], float]:
+        """Rows that are due, leased to us, and the seconds until the next one is."""
+        if room <= 0:
+            return [], 0.05
+        at = now()
+        free = or_(resource.c.leased_until.is_(None), resource.c.leased_until < at)
+        woken = [k for k in self._woken if k not in self._busy]
+        ours = resource.c.kind.in_(list(self._by_kind))
+        due = resource.c.due <= at
+        if woken:
+            due = or_(due, *(_named(k) for k in woken))
+        with self._database.read() as tx:
+            found = tx.connection.execute(
+                select(resource.c.kind, resource.c.account, resource.c.region, resource.c.name)
+                .where(ours, due, free)
+                .order_by(resource.c.due)
+                .limit(room)
+            ).fetchall()
+            keys = [k for k in (Key(*row) for row in found) if k not in self._busy]
+            if not keys:
+                self._woken.difference_update(woken)
+                upcoming = tx.connection.execute(
+                    select(func.min(resource.c.due)).where(ours, resource.c.due > at)
+                ).scalar()
+                return [], max(0.005, min(_LONGEST_SLEEP, (upcoming - at) if upcoming else _LONGEST_SLEEP))
+        claimed: list[tuple[Row, str]] = []
+        with self._database.write() as tx:
+            for key in keys:
+                token = uuid.uuid4().hex
+                taken = tx.connection.execute(
+                    update(resource).where(_named(key), free).values(lease=token, leased_until=at + LEASE_SECONDS)
+                ).rowcount
+                row = tx.rows.get(*key) if taken else None
+                if row is not None:
+                    claimed.append((row, token))
+                self._woken.discard(key)
+        return claimed, 0.0
+
+    async def _reconcile(self, row: Row, token: str) -> None:
+        reconciler = self._by_kind[row.kind]
+        keep = asyncio.create_task(self._renew(row.key, token))
+        try:
+            outcome = await reconciler.reconcile(row)
+            await asyncio.to_thread(self._record, row, token, outcome)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the one place where a fault becomes a retry
+            log.exception("reconciling %s %s failed", row.kind, row.name)
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(self._note, row, token, f"{type(error).__name__}: {error}")
+        finally:
+            keep.cancel()
+            self._busy.discard(row.key)
+            self._signals.anything.set()
+
+    async def _renew(self, key: Key, token: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            await asyncio.to_thread(self._extend, key, token)
+
+    def _extend(self, key: Key, token: str) -> None:
+        with self._database.write() as tx:
+            where = and_(_named(key), resource.c.lease == token)
+            tx.connection.execute(update(resource).where(where).values(leased_until=now() + LEASE_SECONDS))
+
+    def _record(self, row: Row, token: str, outcome: Outcome) -> None:
+        with self._database.write() as tx:
+            if not self._release(tx.connection, row.key, token):
+                return
+            fresh = tx.rows.get(*row.key)
+            if fresh is None:
+                return
+            if outcome.delete:
+                tx.rows.delete(fresh)
+                return
+            due = None if outcome.again is None else now() + outcome.again
+            if fresh.wish != row.wish:
+                due = now()  # the API asked for more meanwhile
+            wish = {k: v for k, v in fresh.wish.items() if k not in outcome.granted or row.wish.get(k) != v}
+            changes: dict[str, Any] = {"due": due, "wish": wish, "tries": 0, "note": None}
+            if outcome.spec is not None:
+                changes["spec"] = outcome.spec
+            same = outcome.status == fresh.status and outcome.state == fresh.state
+            modified = fresh.modified if same else now()
+            tx.rows.save(
+                fresh, status=outcome.status, private=outcome.private, state=outcome.state, modified=modified, **changes
+            )
+
+    def _note(self, row: Row, token: str, text: str) -> None:
+        with self._database.write() as tx:
+            if self._release(tx.connection, row.key, token) and (fresh := tx.rows.get(*row.key)) is not None:
+                wait = min(60.0, 0.5 * 2**fresh.tries)
+                tx.rows.save(fresh, tries=fresh.tries + 1, note=text, due=now() + wait, modified=fresh.modified)
+
+    def _release(self, connection: Any, key: Key, token: str) -> bool:
+        where = and_(_named(key), resource.c.lease == token)
+        return bool(connection.execute(update(resource).where(where).values(lease=None, leased_until=None)).rowcount)
+
+    def break_leases(self) -> None:
+        """At a start on a database of our own: leases of the process before are void."""
+        with self._database.write() as tx:
+            tx.connection.execute(
+                update(resource).where(resource.c.lease.is_not(None)).values(lease=None, leased_until=None)
+            )
+
+
+def _named(key: Key) -> Any:
+    return and_(
+        resource.c.kind == key.kind, resource.c.account == key.account, resource.c.region == key.region,
+        resource.c.name == key.name,
+    )  # fmt: skip

@@ -1,0 +1,181 @@
+"""Runs processes on this machine, each in its sandbox. All that is known of one lies in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from .spec import ProcessSpec
+
+_SIGNAL_NAMES = {128 + s.value: s.name for s in signal.Signals}
+FIRST_UID = 200_000
+UIDS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is true of a process now."""
+
+    state: str  # absent, running, exited or vanished
+    code: int = 0
+    out_of_memory: bool = False
+    ended: float = 0.0
+    pid: int = 0  # of its shim
+
+
+class LocalExecutor:
+    """Starts, sees, stops and sweeps processes."""
+
+    def __init__(self, run: Path):
+        self._zygote = run / "zygote.sock"
+
+    def start(self, spec: ProcessSpec) -> None:
+        """Start a process; starting it again is harmless. OSError when it cannot be started."""
+        spec.path.mkdir(parents=True, exist_ok=True)
+        data = spec.dump()
+        for _ in range(2):
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+                    channel.settimeout(10.0)
+                    channel.connect(str(self._zygote))
+                    channel.sendall(len(data).to_bytes(4, "little") + data)
+                    if len(channel.recv(4)) == 4:
+                        return
+            except OSError:
+                break
+        path = spec.path / "spec.json"
+        path.write_bytes(data)
+        subprocess.Popen(
+            [sys.executable, "-m", "clary.executors.shim", str(path)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def see(self, folder: Path) -> Sight:
+        """What is true of the process of a folder."""
+        if (ending := _ending(folder)) is not None:
+            return ending
+        if not (folder / "lock").exists():
+            return Sight("absent")
+        held, pid = _held(folder / "lock"), _pids(folder)
+        if held:
+            return Sight("running", pid=pid[0])
+        if (ending := _ending(folder)) is not None:  # it ended between the two looks
+            return ending
+        return Sight("vanished") if pid[0] else Sight("absent")
+
+    def stop(self, folder: Path, grace: float) -> None:
+        """Ask a process to end, and end it after ``grace`` seconds; harmless when it has."""
+        path = folder / "stop"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{grace}")
+        if _held(folder / "lock") and (pid := _pids(folder)[0]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def kill(self, folder: Path) -> None:
+        """End a process at once, with everything it started."""
+        kill(folder)
+
+    def sweep(self, folder: Path) -> None:
+        """End what runs and remove the folder."""
+        if folder.exists():
+            kill(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(folder: Path) -> None:
+    """Kill a folder's process tree and wait until it is gone."""
+    with contextlib.suppress(OSError):
+        (folder / "stop").touch()
+    deadline = time.monotonic() + 5
+    while _held(folder / "lock") and time.monotonic() < deadline:
+        shim, child = _pids(folder)
+        for pid in (child, shim):
+            if pid:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    if pid == child:
+                        _kill_descendants(pid)
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _kill_descendants(pid: int) -> None:
+    """The processes below one: in a sandbox its process 1 takes all with it, elsewhere each is killed."""
+    for entry in _children(pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            _kill_descendants(entry)
+            os.kill(entry, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # not Linux, or the process has ended
+        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+        return [int(p) for p in found.stdout.split()]
+
+
+def sweep_all(runs: Path) -> None:
+    """Kill every process below a folder of runs; their folders stay, for the next start to judge."""
+    for lock in runs.glob("*/*/lock"):
+        kill(lock.parent)
+
+
+def explain(code: int, out_of_memory: bool = False) -> str:
+    """An exit code in words."""
+    if out_of_memory:
+        return "exit code: 137 (killed by the kernel: the memory limit was exceeded)"
+    if name := _SIGNAL_NAMES.get(code):
+        hint = {"SIGKILL": "killed; often for memory", "SIGSEGV": "invalid memory access", "SIGTERM": "terminated"}
+        words = f", {hint[name]}" if name in hint else ""
+        return f"exit code: {code} ({name}{words})"
+    return f"exit code: {code}"
+
+
+def _ending(folder: Path) -> Sight | None:
+    try:
+        raw = orjson.loads((folder / "exit").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return Sight("exited", raw["code"], raw["out_of_memory"], raw["ended"])
+
+
+def _held(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _pids(folder: Path) -> tuple[int, int]:
+    try:
+        shim, child = (folder / "pid").read_text().split()
+        return int(shim), int(child)
+    except (OSError, ValueError):
+        return 0, 0
+
+
+def uid_of(run: str) -> int:
+    """The user that a run's processes get when the platform runs as root; 0 when it does not."""
+    if os.geteuid() != 0:
+        return 0
+    return FIRST_UID + int.from_bytes(run.encode()[-8:], "little") % UIDS

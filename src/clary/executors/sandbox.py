@@ -1,0 +1,248 @@
+"""A process's own view of the machine: its files, its processes, its host name – by Linux namespaces.
+
+The caller is a fresh fork with one thread. ``enter`` leaves it as process 1 of its own process namespace, with a root
+that holds the system and the Python installation read-only and nothing of the platform's home folder. Sources:
+namespaces(7), mount_namespaces(7), pivot_root(2), mount_setattr(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .spec import Mount, ProcessSpec
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 4096, 16384, 1 << 18
+_MNT_DETACH = 2
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_SYS = {"x86_64": {"pivot_root": 155}, "aarch64": {"pivot_root": 41}}
+_SYS_MOUNT_SETATTR = 442
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt")
+_ETC = (
+    "passwd", "group", "nsswitch.conf", "resolv.conf", "ssl", "ca-certificates", "localtime", "timezone", "ld.so.cache",
+    "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types", "fonts", "services", "protocols", "os-release",
+)  # fmt: skip
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+class Unavailable(OSError):
+    """This machine does not let us make namespaces; the text says which step failed."""
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise Unavailable(number, f"{what}: {os.strerror(number)}")
+
+
+def supported() -> bool:
+    """Whether this is a system that could have namespaces."""
+    return sys.platform == "linux" and os.uname().machine in _SYS
+
+
+def separate(spec: ProcessSpec) -> None:
+    """Leave the machine's namespaces; the next fork is process 1 of the new one. Raises Unavailable."""
+    if not supported():
+        raise Unavailable(0, f"no namespaces on {sys.platform}/{os.uname().machine}")
+    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | (0 if spec.network else CLONE_NEWNET)
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0 and _libc.unshare(flags) == 0:
+        return
+    _check(_libc.unshare(flags | CLONE_NEWUSER), "unshare")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/setgroups").write_text("deny")
+    try:
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError as error:
+        raise Unavailable(error.errno, f"mapping the user: {error.strerror}") from None
+
+
+def enter(spec: ProcessSpec) -> None:
+    """Build the new root and move into it; then drop every privilege. Raises Unavailable."""
+    root = spec.path / "root"
+    root.mkdir(exist_ok=True)
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    _mount("tmpfs", str(root), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=16m")
+    for source in _sources():
+        _show(Mount(source, source), root)
+    _etc(spec, root)
+    _devices(root)
+    (root / "proc").mkdir()
+    _mount("proc", str(root / "proc"), "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    for mount in spec.mounts:
+        _show(mount, root)
+    for name in ("run", "var", "home", "root"):
+        (root / name).mkdir(exist_ok=True)
+    _guard_proc(root / "proc")
+    _pivot(root)
+    if not spec.network:
+        _raise_loopback()
+    hostname = spec.hostname.encode()
+    _libc.sethostname(hostname, len(hostname))
+    os.chdir("/")
+    drop_privileges(spec.uid)
+
+
+def _sources() -> list[str]:
+    """System folders and the Python installation: what a process must see to run."""
+    package = str(Path(__file__).resolve().parents[2])
+    python = {str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, sys.exec_prefix)} | {sys.prefix, package}
+    wanted = [p for p in (*_SYSTEM, *sorted(python)) if os.path.lexists(p)]
+    kept: list[str] = []
+    for path in wanted:
+        if not any(path == k or path.startswith(k + "/") for k in kept if not os.path.islink(k)):
+            kept.append(path)
+    return kept
+
+
+def _show(mount: Mount, root: Path) -> None:
+    """Make one path of the machine visible under the new root."""
+    source = str(mount.source)
+    target = root / mount.target.lstrip("/")
+    if os.path.islink(source):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            target.symlink_to(os.readlink(source))
+        return
+    if source == mount.target == "/opt":  # /opt/ml is the process's own: show the rest of /opt entry by entry
+        (root / "opt").mkdir(exist_ok=True)
+        for entry in sorted(os.listdir("/opt")):
+            if entry != "ml":
+                _show(Mount(f"/opt/{entry}", f"/opt/{entry}"), root)
+        return
+    if stat.S_ISDIR(os.stat(source).st_mode):
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    _mount(source, str(target), None, _MS_BIND | _MS_REC)
+    if not mount.writable:
+        _read_only(str(target))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64), ("attr_clr", ctypes.c_uint64), ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+def _read_only(path: str) -> None:
+    attributes = _MountAttr(_MS_RDONLY, 0, 0, 0)
+    done = _libc.syscall(
+        _SYS_MOUNT_SETATTR, _AT_FDCWD, path.encode(), _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
+    )
+    if done == 0:
+        return
+    flags = os.statvfs(path).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)  # older kernels: without what lies below
+    _mount("none", path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | flags)
+
+
+def _etc(spec: ProcessSpec, root: Path) -> None:
+    (root / "etc").mkdir()
+    for name in _ETC:
+        if os.path.lexists(f"/etc/{name}"):
+            _show(Mount(f"/etc/{name}", f"/etc/{name}"), root)
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    lines += [f"{address} {name}" for name, address in spec.hosts.items()]
+    if spec.hostname not in spec.hosts and spec.hostname != "localhost":
+        lines.append(f"127.0.0.1 {spec.hostname}")
+    (root / "etc/hosts").write_text("\n".join(lines) + "\n")
+    (root / "etc/hostname").write_text(spec.hostname + "\n")
+
+
+def _devices(root: Path) -> None:
+    (root / "dev").mkdir()
+    for name in _DEVICES:
+        if os.path.exists(f"/dev/{name}"):
+            (root / "dev" / name).touch()
+            _mount(f"/dev/{name}", str(root / "dev" / name), None, _MS_BIND)
+    (root / "dev/shm").mkdir()
+    _mount("tmpfs", str(root / "dev/shm"), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+    for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
+        (root / "dev" / name).symlink_to(f"/proc/{target}")
+
+
+def _guard_proc(proc: Path) -> None:
+    """The kernel's switches stay out of reach, also for a process that is root outside."""
+    for name in ("sys", "irq", "bus", "fs"):
+        if (proc / name).is_dir():
+            _mount(str(proc / name), str(proc / name), None, _MS_BIND)
+            _read_only(str(proc / name))
+    for name in ("sysrq-trigger", "kcore", "keys", "timer_list"):
+        if (proc / name).exists():
+            _mount("/dev/null", str(proc / name), None, _MS_BIND)
+
+
+def _pivot(root: Path) -> None:
+    old = root / ".old"
+    old.mkdir()
+    number = _SYS[os.uname().machine]["pivot_root"]
+    _check(_libc.syscall(number, str(root).encode(), str(old).encode()), "pivot_root")
+    os.chdir("/")
+    _check(_libc.umount2(b"/.old", _MNT_DETACH), "umount")
+    os.rmdir("/.old")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    result = _libc.mount(
+        source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags),
+        options.encode() if options else None,
+    )  # fmt: skip
+    _check(result, f"mounting {target}")
+
+
+def _raise_loopback() -> None:
+    """A new network namespace has only ``lo``, and that is down."""
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14s", b"lo", 0, b"\0" * 14)
+        flags = struct.unpack("16sH14s", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | _IFF_UP, b"\0" * 14))
+
+
+def drop_privileges(uid: int) -> None:
+    """Become an ordinary user, lose every capability, never gain one again."""
+    if os.geteuid() == 0 and uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+    if sys.platform == "linux":
+        for capability in _capabilities():
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    if os.geteuid() == 0 and uid:
+        os.setresuid(uid, uid, uid)
+    if sys.platform == "linux":
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        _libc.capset(header, (ctypes.c_uint32 * 6)())
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends, however it ends (Linux; prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def _capabilities() -> Iterable[int]:
+    try:
+        return range(int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1)
+    except OSError:
+        return range(41)

@@ -1,0 +1,272 @@
+"""One port for all services. The life of a request is the list of steps in ``Gateway.answer``."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from ..ids import request_id as new_request_id
+from ..provider.context import Context
+from ..provider.errors import AwsError, SerializationException, ServiceUnavailable, ValidationException, coded
+from ..provider.operation import Bound, Provider
+from ..provider.platform import Platform
+from ..web import BodyTooLarge, Disconnected, Request, Response
+from ..wire import check
+from ..wire.message import Malformed, NoSuchOperation
+from ..wire.message import Request as WireRequest
+from ..wire.message import Response as WireResponse
+from ..wire.model import Operation
+from ..wire.protocols import Protocol
+from . import dispatch
+from .identity import Authenticator, Proof, permit
+from .routing import Route, route
+from .unserved import unserved
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 32 << 20
+"""Bytes of a body that is read whole; streaming operations have no such bound."""
+
+Page = Callable[[Request], Awaitable[Response]]
+Hook = Callable[[Request, Context], WireResponse | None]
+
+
+@dataclass(slots=True)
+class _Call:
+    """What is known of a request, step by step."""
+
+    request: Request
+    request_id: str
+    route: Route
+    provider: Provider
+    protocol: Protocol
+    wire: WireRequest
+    operation: Operation | None = None
+    bound: Bound | None = None
+    found: Any = None
+
+
+class Gateway:
+    """Answers every request that the data plane does not."""
+
+    def __init__(self, platform: Platform, pages: dict[str, Page]):
+        self._platform = platform
+        self._pages = pages
+        self._authenticator = Authenticator(platform.settings, platform.keyring)
+        self._targets = {
+            p.model.metadata["targetPrefix"]: p.name
+            for p in platform.providers.values()
+            if "targetPrefix" in p.model.metadata
+        }
+        self.calls: dict[tuple[str, str, int], int] = {}  # service, operation, status: how often
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request, whatever happens."""
+        if (page := self._page(request)) is not None:
+            return await page(request)
+        return await self.answer(request)
+
+    def _page(self, request: Request) -> Page | None:
+        if "authorization" in request.headers:  # a signed request is for S3 even when its bucket is named like a page
+            return self._pages.get(request.path) if request.path.startswith("/_clary/") else None
+        return self._pages.get("CONNECT" if request.method == "CONNECT" else request.path)
+
+    async def answer(self, request: Request) -> Response:
+        """Route, authenticate, read, check, permit, call, write."""
+        request_id = new_request_id()
+        call: _Call | None = None
+        try:
+            await self._peek_form(request)
+            found = route(request, self._platform.providers, self._targets)
+            provider = self._platform.providers.get(found.service)
+            if provider is None:
+                return _plain(await unserved(request, found, request_id))
+            protocol = provider.protocol(found.protocol) if found.protocol else provider.preferred
+            call = _Call(request, request_id, found, provider, protocol, self._wire_request(request, found))
+            response = await self._serve(call)
+        except Disconnected:
+            raise
+        except BodyTooLarge:
+            response = self._refuse(
+                call, request_id, coded("RequestEntityTooLarge", "The request body is too large.", 413)
+            )
+        except AwsError as error:
+            response = self._refuse(call, request_id, error)
+        except (OperationalError, sqlite3.OperationalError):
+            log.exception("the database did not answer (request %s)", request_id)
+            response = self._refuse(
+                call, request_id, ServiceUnavailable("The database is not available. Please try again.")
+            )
+        except Exception:  # the one place where a bug becomes a response
+            log.exception("request %s failed: %s %s", request_id, request.method, request.path)
+            text = f"An internal error occurred. The platform's log has its traceback under request id {request_id}."
+            response = self._refuse(call, request_id, coded("InternalFailure", text, 500))
+        self._count(call, response.status)
+        return response
+
+    async def _serve(self, call: _Call) -> Response:
+        self._find(call)
+        proof, body = await self._authenticate(call)
+        context = self._context(call, proof)
+        assert call.operation is not None and call.bound is not None
+        context.body = body
+        params = self._parameters(call)
+        permit(context.caller, call.provider.name, call.operation.name)
+        if (prepare := self._platform.services.get(f"{call.provider.name}.prepare")) is not None:
+            prepare(call.operation.name, call.wire, params, context)
+        result = await dispatch.call(self._platform, call.bound, context, params)
+        if isinstance(result, Response):
+            result.headers.setdefault("x-amzn-RequestId", call.request_id)
+            return result
+        written = call.protocol.write(call.operation, result or {}, call.request_id)
+        if (finish := self._platform.services.get(f"{call.provider.name}.finish")) is not None:
+            finish(call.operation.name, written, call.request_id)
+        return _plain(written)
+
+    # ---- steps -----------------------------------------------------------------------------------------------------
+
+    async def _peek_form(self, request: Request) -> None:
+        """An unsigned form names its service only in its body."""
+        if "authorization" not in request.headers and request.headers.get("content-type", "").startswith(
+            "application/x-www-form-urlencoded"
+        ):
+            body = await request.body.read(MAX_BODY)
+            request.context["body"] = body
+            _, found, rest = body.partition(b"Version=")
+            if found:
+                request.context["form-version"] = rest[:10].decode("latin-1")
+
+    def _wire_request(self, request: Request, found: Route) -> WireRequest:
+        path = request.path
+        if found.bucket:
+            path = f"/{found.bucket}{path}"
+            request.context["v2-resource"] = path
+        return WireRequest(request.method, path, request.query, request.headers)
+
+    def _find(self, call: _Call) -> None:
+        """The operation, before its body is read; for form services the body holds its name, so not yet."""
+        if call.protocol.content_type == "text/xml":
+            return
+        try:
+            call.operation, call.found = call.protocol.find(call.wire)
+        except NoSuchOperation as error:
+            raise _unknown(call, str(error)) from None
+        call.bound = call.provider.handlers.get(call.operation.name)
+
+    async def _authenticate(self, call: _Call) -> tuple[Proof, Any]:
+        request, family = call.request, _family(call)
+        if call.bound is not None and call.bound.streams:
+            proof = self._authenticator.check(request, family, None)
+            return proof, (request.body, proof)
+        body = request.context.get("body")
+        if body is None:
+            body = await request.body.read(MAX_BODY)
+        proof = self._authenticator.check(request, family, body)
+        if (claimed := request.headers.get("x-amz-content-sha256", "")).startswith("STREAMING-"):
+            body = self._platform.services["s3.decode"](request, proof, body, claimed)
+        call.wire.body = body
+        return proof, body
+
+    def _parameters(self, call: _Call) -> dict[str, Any]:
+        try:
+            assert call.operation is not None
+            params = call.protocol.read_found(call.operation, call.wire, call.found)
+        except (Malformed, UnicodeDecodeError) as error:
+            raise _malformed(call, str(error)) from None
+        if violations := call.protocol.check(call.operation, params):
+            raise _violation(call, check.message(violations))
+        return params
+
+    def _context(self, call: _Call, proof: Proof) -> Context:
+        if call.operation is None:
+            try:
+                call.operation, call.found = call.protocol.find(call.wire)
+            except NoSuchOperation as error:
+                raise _unknown(call, str(error)) from None
+            except Malformed as error:
+                raise _malformed(call, str(error)) from None
+            call.bound = call.provider.handlers.get(call.operation.name)
+        if call.bound is None:
+            raise _not_served(call, call.operation.name)
+        settings = self._platform.settings
+        region = call.route.region or settings.region
+        account = proof.caller.account or settings.account
+        return Context(self._platform, proof.caller, account, region, call.request_id, call.request)
+
+    # ---- errors ----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, call: _Call | None, request_id: str, error: AwsError) -> Response:
+        if call is None:
+            body = f'{{"__type":"{error.code}"}}'.encode()
+            return Response(error.status or 400, {"Content-Type": "application/json"}, body)
+        written = call.protocol.fail(error.code, error.message, request_id, error.status, **error.members)
+        written.headers.update(getattr(error, "headers", {}))
+        if call.provider.name == "s3":
+            written.headers["x-amz-request-id"] = request_id
+        return _plain(written)
+
+    def _count(self, call: _Call | None, status: int) -> None:
+        name = call.operation.name if call and call.operation else ""
+        key = (call.provider.name if call else "", name, status)
+        self.calls[key] = self.calls.get(key, 0) + 1
+
+
+def _plain(written: WireResponse) -> Response:
+    length = written.headers.pop("Content-Length", None)
+    return Response(written.status, written.headers, written.body, None if length is None else int(length))
+
+
+def _family(call: _Call) -> str:
+    if call.provider.name == "s3":
+        return "s3"
+    return {"text/xml": "query", "application/json": "rest-json"}.get(call.protocol.content_type, "json")
+
+
+def _unknown(call: _Call, name: str) -> AwsError:
+    if call.provider.name == "s3":
+        return coded(
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+            405,
+            Method=call.wire.method,
+        )
+    if call.protocol.content_type == "text/xml":
+        version = call.provider.model.metadata["apiVersion"]
+        return coded("InvalidAction", f"Could not find operation {name} for version {version}", 400)
+    return coded("UnknownOperationException", f"The operation {name} is not known to {call.provider.name}.", 404)
+
+
+def _not_served(call: _Call, name: str) -> AwsError:
+    text = f"Clary does not serve {call.provider.name}:{name} yet; /_clary/coverage lists what it serves."
+    if call.provider.name == "s3":
+        return coded("NotImplemented", text, 501)
+    if call.protocol.content_type == "text/xml":
+        return coded("InvalidAction", text, 400)
+    return coded("UnknownOperationException", text, 400)
+
+
+def _malformed(call: _Call, text: str) -> AwsError:
+    if call.provider.name == "s3":
+        return coded(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            400,
+        )
+    if call.protocol.content_type == "text/xml":
+        return coded("MalformedQueryString", text, 400)
+    return SerializationException(text)
+
+
+def _violation(call: _Call, text: str) -> AwsError:
+    if call.provider.name == "s3":
+        return coded("InvalidRequest", text, 400)
+    if call.protocol.content_type == "text/xml" or call.provider.name == "sagemaker-runtime":
+        return coded("ValidationError", text, 400)
+    if call.provider.name == "logs":
+        return coded("InvalidParameterException", text, 400)
+    return ValidationException(text)

@@ -1,0 +1,98 @@
+"""The gateway's own pages: health, version, metrics, coverage, reset."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from .. import __version__
+from ..provider.platform import Platform
+from ..web import Request, Response
+
+Page = Callable[[Request], Awaitable[Response]]
+Ready = Callable[[], dict[str, bool]]
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
+    return Response(status, {"Content-Type": "application/json"}, body)
+
+
+def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str, str, int], int]]) -> dict[str, Page]:
+    """Pages by path."""
+    started = time.time()
+
+    async def livez(request: Request) -> Response:
+        return Response(200, {"Content-Type": "text/plain"}, b"ok\n")
+
+    async def readyz(request: Request) -> Response:
+        parts = ready()
+        return _json({"ready": all(parts.values()), "parts": parts}, 200 if all(parts.values()) else 503)
+
+    async def version(request: Request) -> Response:
+        return _json({"name": "clary", "version": __version__, "python": sys.version.split()[0]})
+
+    async def metrics(request: Request) -> Response:
+        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, _metrics(counts(), started).encode())
+
+    async def coverage(request: Request) -> Response:
+        return _json(served(platform))
+
+    async def reset(request: Request) -> Response:
+        if not platform.settings.open:
+            return _json({"message": "reset is offered in open mode only (clary up --open)"}, 403)
+        if request.method != "POST":
+            return _json({"message": "reset is a POST"}, 405)
+        account = next(iter(parse_qs(request.query).get("account", [])), None)
+        removed = await platform.services["reset"](account)
+        return _json({"account": account or "all", "removed": removed})
+
+    return {
+        "/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics,
+        "/_clary/coverage": coverage, "/_clary/reset": reset,
+    }  # fmt: skip
+
+
+def served(platform: Platform) -> dict[str, dict[str, Any]]:
+    """Operations by service: those served, and how many the model knows."""
+    return {
+        name: {"served": sorted(provider.handlers), "of": len(provider.model.operations)}
+        for name, provider in sorted(platform.providers.items())
+    }
+
+
+def _metrics(calls: dict[tuple[str, str, int], int], started: float) -> str:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    lines = [
+        "# HELP clary_requests_total Requests answered by the control plane.",
+        "# TYPE clary_requests_total counter",
+        *(
+            f'clary_requests_total{{service="{service}",operation="{operation}",status="{status}"}} {count}'
+            for (service, operation, status), count in sorted(calls.items())
+        ),
+        "# HELP process_start_time_seconds Start of the control process.",
+        "# TYPE process_start_time_seconds gauge",
+        f"process_start_time_seconds {started:.3f}",
+        "# HELP process_cpu_seconds_total CPU time of the control process.",
+        "# TYPE process_cpu_seconds_total counter",
+        f"process_cpu_seconds_total {usage.ru_utime + usage.ru_stime:.3f}",
+        "# HELP process_open_fds Open files of the control process.",
+        "# TYPE process_open_fds gauge",
+        f"process_open_fds {_open_files()}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _open_files() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return 0

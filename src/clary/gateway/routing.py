@@ -1,0 +1,101 @@
+"""Which service a request is for, and in which protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..provider.operation import Provider
+from ..web import Request
+from ..wire.protocols import PROTOCOLS
+
+_SCOPE = re.compile(r"Credential=[^/,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request")
+_RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(?:invocations|async-invocations|invocations-response-stream)$")
+_BUCKET_HOST = re.compile(
+    r"^(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])\.s3[.\-](?:[a-z0-9\-]+\.)*?(?:amazonaws\.com(?:\.cn)?|localhost)$"
+)
+_VERSIONS = {"2011-06-15": "sts", "2010-05-08": "iam", "2010-08-01": "cloudwatch", "2010-05-15": "cloudformation"}
+_HOSTS = {
+    "runtime.sagemaker": "sagemaker-runtime", "api.sagemaker": "sagemaker", "s3": "s3", "iam": "iam", "sts": "sts",
+    "logs": "logs", "monitoring": "cloudwatch",
+}  # fmt: skip
+_SIGNED_AS = {"monitoring": "cloudwatch", "execute-api": "apigateway"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes."""
+
+    service: str
+    protocol: str | None  # None: the service's preferred one
+    region: str | None
+    bucket: str | None = None  # named by the host
+
+
+def route(request: Request, providers: Mapping[str, Provider], targets: Mapping[str, str]) -> Route:
+    """The service of a request: its target header, signature scope, host, path – the first that decides."""
+    headers = request.headers
+    region, signed = _scope(request)
+    host = headers.get("host", "").partition(":")[0].lower()
+    if headers.get("smithy-protocol") == "rpc-v2-cbor":
+        service = _signed_service(signed, request, providers) or "cloudwatch"
+        return Route(service, "smithy-rpc-v2-cbor", region)
+    if target := headers.get("x-amz-target"):
+        prefix = target.rpartition(".")[0]
+        return Route(targets.get(prefix) or _signed_service(signed, request, providers) or prefix, "json", region)
+    if signed and (owner := _signed_service(signed, request, providers)):
+        return Route(owner, _protocol(owner, providers), region, _bucket(host) if owner == "s3" else None)
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and (named := _by_host(host)):
+        return Route(named, _protocol(named, providers), region, _bucket(host) if named == "s3" else None)
+    if _RUNTIME_PATH.match(request.path):
+        return Route("sagemaker-runtime", None, region)
+    form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if (form or "Action=" in request.query) and (named := _form_service(request)):
+        return Route(named, "query", region)
+    return Route("s3", None, region, _bucket(host))
+
+
+def _protocol(service: str, providers: Mapping[str, Provider]) -> str | None:
+    provider = providers.get(service)
+    if provider and "query" in provider.model.protocols and "query" in PROTOCOLS:
+        return "query"
+    return None
+
+
+def _scope(request: Request) -> tuple[str | None, str | None]:
+    """Region and service that a request was signed for."""
+    if found := _SCOPE.search(request.headers.get("authorization", "")):
+        return found[1], found[2]
+    if found := re.search(
+        r"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)([^&]*?)(?:%2F|/)([^&]*?)(?:%2F|/)aws4", request.query
+    ):
+        return found[1], found[2]
+    return None, None
+
+
+def _signed_service(signed: str | None, request: Request, providers: Mapping[str, Provider]) -> str | None:
+    if signed == "sagemaker":
+        return "sagemaker-runtime" if request.path.startswith("/endpoints/") else "sagemaker"
+    if signed is None:
+        return None
+    return next((p.name for p in providers.values() if p.signing == signed), _SIGNED_AS.get(signed, signed))
+
+
+def _by_host(host: str) -> str | None:
+    name = host.removesuffix(".cn").removesuffix(".amazonaws.com")
+    for prefix, service in _HOSTS.items():
+        if name == prefix or name.startswith(prefix + ".") or (prefix == "s3" and _bucket(host)):
+            return service
+    return name.split(".", 1)[0]
+
+
+def _bucket(host: str) -> str | None:
+    found = _BUCKET_HOST.match(host)
+    return found["bucket"] if found else None
+
+
+def _form_service(request: Request) -> str | None:
+    found = re.search(r"Version=([\d-]{10})", request.query)
+    version = found[1] if found else request.context.get("form-version")
+    return _VERSIONS.get(version or "")

@@ -1,0 +1,165 @@
+"""Hosting a user's inference script: ``model_fn``, ``input_fn``, ``predict_fn``, ``output_fn``, ``transform_fn``."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..algorithms import serving
+from ..algorithms.environment import base
+from ..serving.frames import PING, SEPARATOR, Item
+from .script_mode import check_requirements
+
+_JSON, _CSV, _NPY = "application/json", "text/csv", "application/x-npy"
+
+
+class Unsupported(Exception):
+    """A content type that no handler reads or writes; the status to answer with."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(text)
+        self.status = status
+
+
+def serve() -> int:
+    """Load the script and its model, then answer."""
+    model_folder = base() / "model"
+    module = _load_script(model_folder)
+    handlers = Handlers(module)
+    model = handlers.model_fn(str(model_folder))
+    print(f"Model loaded by {getattr(module, '__file__', 'the default handlers')}", flush=True)
+    return serving.serve(lambda items: [_answer(handlers, model, *item) for item in items])
+
+
+def _load_script(model_folder: Path) -> ModuleType | None:
+    program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
+    directory = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    folders = [Path(directory)] if directory.startswith("/") else []
+    folders += [model_folder / "code", model_folder]
+    for folder in folders:
+        path = folder / program
+        if path.is_file():
+            check_requirements(folder / "requirements.txt")
+            sys.path.insert(0, str(folder))
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            assert spec and spec.loader
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+            return module
+    if os.environ.get("SAGEMAKER_PROGRAM"):
+        raise FileNotFoundError(f"the inference script {program} is in none of {[str(f) for f in folders]}")
+    return None
+
+
+class Handlers:
+    """The script's functions, with defaults for those it lacks."""
+
+    def __init__(self, module: ModuleType | None):
+        def own(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
+            found: Callable[..., Any] = getattr(module, name, default)
+            return found
+
+        self.model_fn = own("model_fn", _default_model)
+        self.input_fn = own("input_fn", read)
+        self.predict_fn = own("predict_fn", lambda data, model: model.predict(data))
+        self.output_fn = own("output_fn", write)
+        self.transform_fn: Callable[..., Any] | None = getattr(module, "transform_fn", None)
+
+
+def _default_model(folder: str) -> Any:
+    """Without a ``model_fn``: a single XGBoost model or joblib file."""
+    files = [p for p in sorted(Path(folder).iterdir()) if p.is_file() and not p.name.startswith(".")]
+    for path in files:
+        if path.suffix in (".joblib", ".pkl"):
+            import joblib
+
+            return joblib.load(path)
+    from ..algorithms.xgboost.model import load
+
+    if not files:
+        raise FileNotFoundError("the model archive is empty, and the script has no model_fn")
+    booster = load(files[0])
+    return _Booster(booster)
+
+
+class _Booster:
+    """An XGBoost model behind the ``predict(data)`` that the default handler calls."""
+
+    def __init__(self, booster: Any):
+        self._booster = booster
+
+    def predict(self, data: Any) -> Any:
+        return self._booster.inplace_predict(np.atleast_2d(np.asarray(data, dtype=np.float32)), validate_features=False)
+
+
+def read(body: Any, content_type: str) -> Any:
+    """The default ``input_fn``: npy, CSV and JSON to arrays."""
+    kind = content_type.partition(";")[0].strip().lower()
+    data = body if isinstance(body, bytes) else str(body).encode()
+    if kind == _NPY:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    if kind == _CSV:
+        return np.genfromtxt(io.BytesIO(data), delimiter=",", dtype=np.float32, ndmin=2)
+    if kind == _JSON:
+        return np.array(json.loads(data))
+    raise Unsupported(415, f"content type {content_type} is not supported; use {_NPY}, {_CSV} or {_JSON}")
+
+
+def write(prediction: Any, accept: str) -> Any:
+    """The default ``output_fn``."""
+    kind = accept.partition(";")[0].strip().lower()
+    if kind in ("", "*/*"):
+        kind = _JSON
+    values = np.asarray(prediction)
+    if kind == _NPY:
+        out = io.BytesIO()
+        np.save(out, values, allow_pickle=False)
+        return out.getvalue(), _NPY
+    if kind == _CSV:
+        rows = np.atleast_1d(values)
+        text = "\n".join(",".join(map(str, np.atleast_1d(r).tolist())) for r in rows)
+        return text, _CSV
+    if kind == _JSON:
+        return json.dumps(values.tolist()), _JSON
+    raise Unsupported(406, f"accept type {accept} is not supported; use {_NPY}, {_CSV} or {_JSON}")
+
+
+def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
+    if head == PING:
+        return _item(200, "", b"")
+    content_type, accept, *_ = head.decode("utf-8", "replace").split("\0")
+    accept = accept or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")
+    text: Any = body
+    if content_type.startswith(("text/", _JSON)):
+        text = body.decode("utf-8", "replace")
+    try:
+        if handlers.transform_fn is not None:
+            result = handlers.transform_fn(model, text, content_type, accept)
+        else:
+            data = handlers.input_fn(text, content_type)
+            result = handlers.output_fn(handlers.predict_fn(data, model), accept)
+    except Unsupported as error:
+        return _item(error.status, "text/plain", str(error).encode())
+    except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log, its text to the caller
+        traceback.print_exc()
+        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
+    if isinstance(result, tuple):
+        payload, kind = result
+    else:
+        payload, kind = result, accept or _JSON
+    return _item(200, kind, payload if isinstance(payload, bytes) else str(payload).encode())
+
+
+def _item(status: int, content_type: str, body: bytes) -> Item:
+    return SEPARATOR.join((str(status).encode(), content_type.encode(), b"")), body

@@ -1,0 +1,20 @@
+"""S3: buckets, objects, multipart uploads, listings."""
+
+from __future__ import annotations
+
+from ...provider.operation import Provider
+from ...provider.platform import Platform
+
+s3 = Provider("s3", streams=frozenset(("PutObject", "UploadPart")))
+
+
+def install(platform: Platform) -> Provider:
+    """Bind the operations, and give the gateway what only S3 needs."""
+    from . import buckets, documents, listing, multipart, objects, tagging  # noqa: F401  # importing binds
+    from .body import decode_whole
+    from .edges import finish, prepare
+
+    platform.services["s3.decode"] = decode_whole
+    platform.services["s3.prepare"] = prepare
+    platform.services["s3.finish"] = finish
+    return s3

@@ -1,0 +1,307 @@
+"""Multipart uploads. A finished upload keeps its parts' blobs: completing copies nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, insert, select
+
+from ...clock import now
+from ...ids import token
+from ...provider.context import Context
+from ...provider.errors import coded
+from ...store.objects import Object, ObjectRows, Segment, dump_segments, load_segments
+from ...store.schema import s3_part, s3_upload
+from . import checksums, s3
+from .body import Received, Receiver
+from .conditions import check_write
+from .errors import bucket, invalid_argument, rows
+from .objects import check_key, object_meta, source_of
+
+Json = dict[str, Any]
+MIN_PART = 5 << 20
+
+
+def _no_such_upload(upload: str) -> Exception:
+    text = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
+    return coded("NoSuchUpload", text, 404, UploadId=upload)
+
+
+def _upload(ctx: Context, request: Json) -> Any:
+    bucket(ctx, rows(ctx), request)
+    found = (
+        ctx.tx.connection.execute(select(s3_upload).where(s3_upload.c.id == request["UploadId"])).mappings().fetchone()
+    )
+    if found is None or found["bucket"] != request["Bucket"] or found["key"] != request["Key"]:
+        raise _no_such_upload(request["UploadId"])
+    return found
+
+
+@s3.operation
+def create_multipart_upload(ctx: Context, request: Json) -> Json:
+    """Begin an upload."""
+    check_key(request["Key"])
+    home = bucket(ctx, rows(ctx), request)
+    meta = object_meta(request, home)
+    algorithm = request.get("ChecksumAlgorithm")
+    if algorithm:
+        kind = request.get("ChecksumType") or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
+        meta["checksum"] = {"algorithm": algorithm, "type": kind}
+    upload = token(64)
+    values = {"id": upload, "bucket": request["Bucket"], "key": request["Key"], "created": now()}
+    ctx.tx.connection.execute(insert(s3_upload), {**values, "meta": orjson.dumps(meta).decode()})
+    answer = {"Bucket": request["Bucket"], "Key": request["Key"], "UploadId": upload, **meta["encryption"]}
+    if algorithm:
+        answer |= {"ChecksumAlgorithm": algorithm, "ChecksumType": meta["checksum"]["type"]}
+    return answer
+
+
+@s3.operation
+async def upload_part(ctx: Context, request: Json) -> Json:
+    """Store one part; the same number again replaces it."""
+    _check_number(request["PartNumber"])
+    receiver = Receiver(ctx, request)
+    loop, threads = asyncio.get_running_loop(), ctx.platform.threads
+
+    def check() -> None:
+        with ctx.platform.database.read() as tx:
+            ctx.transaction = tx
+            _upload(ctx, request)
+
+    await loop.run_in_executor(threads, check)
+    small = await receiver.small()
+    received = await (receiver.stream() if small is None else loop.run_in_executor(threads, receiver.store, small))
+    return await loop.run_in_executor(threads, _store_part, ctx, request, received)
+
+
+def _check_number(number: int) -> None:
+    if not 1 <= number <= 10000:
+        raise invalid_argument(
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=number,
+        )
+
+
+def _store_part(ctx: Context, request: Json, received: Received) -> Json:
+    try:
+        with ctx.platform.database.write() as tx:
+            ctx.transaction = tx
+            _upload(ctx, request)
+            meta = {"checksum": received.checksum}
+            _replace_part(ctx, request, received.md5.hex(), received.size, received.segments, meta)
+    except BaseException:
+        ctx.platform.objects.discard([s.blob for s in received.segments])
+        raise
+    return {"ETag": f'"{received.md5.hex()}"', **checksums.shown(received.checksum, full=False)}
+
+
+def _replace_part(
+    ctx: Context, request: Json, etag: str, size: int, segments: tuple[Segment, ...], meta: Json
+) -> float:
+    where = (s3_part.c.upload == request["UploadId"]) & (s3_part.c.number == request["PartNumber"])
+    connection = ctx.tx.connection
+    previous = connection.execute(select(s3_part.c.blobs).where(where)).scalar()
+    connection.execute(delete(s3_part).where(where))
+    modified = now()
+    values = {
+        "upload": request["UploadId"], "number": request["PartNumber"], "etag": etag, "size": size,
+        "modified": modified, "blobs": dump_segments(segments), "meta": orjson.dumps(meta).decode(),
+    }  # fmt: skip
+    connection.execute(insert(s3_part), values)
+    if previous:
+        orphans = [s.blob for s in load_segments(previous)]
+        ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+    return modified
+
+
+@s3.operation
+async def upload_part_copy(ctx: Context, request: Json) -> Json:
+    """Store one part from an object, whole or a range of it."""
+    _check_number(request["PartNumber"])
+
+    def copy() -> Json:
+        with ctx.platform.database.read() as tx:
+            ctx.transaction = tx
+            _upload(ctx, request)
+            source = source_of(ctx, ObjectRows(tx.connection), request)
+        start, end = 0, source.size
+        if text := request.get("CopySourceRange"):
+            first, _, last = text.removeprefix("bytes=").partition("-")
+            if not (first.isdigit() and last.isdigit() and int(first) <= int(last) < source.size):
+                raise invalid_argument(
+                    f"Range specified is not valid for source object of size: {source.size}",
+                    ArgumentName="x-amz-copy-source-range", ArgumentValue=text,
+                )  # fmt: skip
+            start, end = int(first), int(last) + 1
+        segment, etag = _copy_range(ctx, source, start, end)
+        with ctx.platform.database.write() as tx:
+            ctx.transaction = tx
+            _upload(ctx, request)
+            modified = _replace_part(ctx, request, etag, end - start, segment, {})
+        return {"CopyPartResult": {"ETag": f'"{etag}"', "LastModified": modified}}
+
+    return await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, copy)
+
+
+def _copy_range(ctx: Context, source: Object, start: int, end: int) -> tuple[tuple[Segment, ...], str]:
+    writer, digest, at = ctx.platform.blobs.create(), hashlib.md5(usedforsecurity=False), 0
+    try:
+        for segment in source.segments:
+            low, high = max(start, at), min(end, at + segment.size)
+            if low < high:
+                with open(ctx.platform.blobs.path(segment.blob), "rb") as file:
+                    file.seek(low - at)
+                    left = high - low
+                    while left and (data := file.read(min(left, 1 << 20))):
+                        writer.write(data)
+                        digest.update(data)
+                        left -= len(data)
+            at += segment.size
+        return (Segment(writer.commit(), writer.size),), digest.hexdigest()
+    finally:
+        writer.discard()
+
+
+@s3.operation
+def complete_multipart_upload(ctx: Context, request: Json) -> Json:
+    """Make the listed parts an object. Repeating a completed call fails with NoSuchUpload, as on AWS."""
+    upload = _upload(ctx, request)
+    found = rows(ctx)
+    home = bucket(ctx, found, request)
+    check_write(found.get(request["Bucket"], request["Key"]), request)
+    listed = (request.get("MultipartUpload") or {}).get("Parts") or []
+    if not listed:
+        raise coded(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            400,
+        )
+    stored = {p["number"]: p for p in _parts(ctx, request["UploadId"])}
+    chosen = _choose(listed, stored)
+    meta = orjson.loads(upload["meta"])
+    meta["parts"] = len(chosen)
+    meta["checksum"] = _checksum_of(meta.get("checksum"), chosen)
+    if meta["checksum"] is None:
+        del meta["checksum"]
+    digest = hashlib.md5(b"".join(bytes.fromhex(p["etag"]) for p in chosen), usedforsecurity=False).hexdigest()
+    etag = f"{digest}-{len(chosen)}"
+    segments = tuple(s for p in chosen for s in load_segments(p["blobs"]))
+    new = Object(request["Bucket"], request["Key"], etag, sum(p["size"] for p in chosen), segments, meta)
+    made, orphans = found.put(new, home.versioning)
+    kept = {p["number"] for p in chosen}
+    orphans += [s.blob for n, p in stored.items() if n not in kept for s in load_segments(p["blobs"])]
+    _forget(ctx, request["UploadId"])
+    ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+    answer = {
+        "Location": f"http://{ctx.http.headers.get('host', 'localhost')}/{request['Bucket']}/{request['Key']}",
+        "Bucket": request["Bucket"], "Key": request["Key"], "ETag": f'"{etag}"', **meta["encryption"],
+        **checksums.shown(meta.get("checksum")),
+    }  # fmt: skip
+    return {**answer, "VersionId": made.version} if home.versioning else answer
+
+
+def _choose(listed: list[Json], stored: dict[int, Any]) -> list[Any]:
+    numbers = [p.get("PartNumber") for p in listed]
+    if numbers != sorted(set(numbers), key=lambda n: n or 0):
+        raise coded(
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
+            400,
+        )
+    chosen = []
+    for part in listed:
+        number, etag = part.get("PartNumber"), str(part.get("ETag", "")).strip('"')
+        if number not in stored or stored[number]["etag"] != etag:
+            text = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."
+            raise coded("InvalidPart", text, 400, ETag=etag, PartNumber=number)
+        chosen.append(stored[number])
+    for part in chosen[:-1]:
+        if part["size"] < MIN_PART:
+            raise coded(
+                "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", 400,
+                ETag=part["etag"], MinSizeAllowed=MIN_PART, PartNumber=part["number"], ProposedSize=part["size"],
+            )  # fmt: skip
+    return chosen
+
+
+def _checksum_of(wanted: Json | None, parts: list[Any]) -> Json | None:
+    """The composite checksum of parts that carry one each; a full-object one is left out rather than guessed."""
+    if not wanted or wanted["type"] != "COMPOSITE":
+        return None
+    sums = [(orjson.loads(p["meta"]).get("checksum") or {}) for p in parts]
+    if any(s.get("algorithm") != wanted["algorithm"] for s in sums):
+        return None
+    whole = checksums.start(wanted["algorithm"])
+    whole.update(b"".join(base64.b64decode(s["value"]) for s in sums))
+    return {**wanted, "value": f"{checksums.encode(whole.digest())}-{len(parts)}"}
+
+
+def _parts(ctx: Context, upload: str) -> list[Any]:
+    statement = select(s3_part).where(s3_part.c.upload == upload).order_by(s3_part.c.number)
+    return list(ctx.tx.connection.execute(statement).mappings())
+
+
+def _forget(ctx: Context, upload: str) -> None:
+    ctx.tx.connection.execute(delete(s3_part).where(s3_part.c.upload == upload))
+    ctx.tx.connection.execute(delete(s3_upload).where(s3_upload.c.id == upload))
+
+
+@s3.operation
+def abort_multipart_upload(ctx: Context, request: Json) -> None:
+    """Drop an upload and its parts."""
+    _upload(ctx, request)
+    orphans = [s.blob for p in _parts(ctx, request["UploadId"]) for s in load_segments(p["blobs"])]
+    _forget(ctx, request["UploadId"])
+    ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+
+
+@s3.operation
+def list_parts(ctx: Context, request: Json) -> Json:
+    """An upload's parts."""
+    upload = _upload(ctx, request)
+    marker = int(request.get("PartNumberMarker") or 0)
+    limit = min(request.get("MaxParts", 1000), 1000)
+    parts = [p for p in _parts(ctx, request["UploadId"]) if p["number"] > marker]
+    page = parts[:limit]
+    shown = [
+        {
+            "PartNumber": p["number"], "ETag": f'"{p["etag"]}"', "Size": p["size"], "LastModified": p["modified"],
+            **checksums.shown(orjson.loads(p["meta"]).get("checksum"), full=False),
+        }
+        for p in page
+    ]  # fmt: skip
+    answer: Json = {
+        "Bucket": upload["bucket"], "Key": upload["key"], "UploadId": upload["id"], "MaxParts": limit,
+        "IsTruncated": len(parts) > limit, "Parts": shown, "StorageClass": "STANDARD", "PartNumberMarker": marker,
+    }  # fmt: skip
+    return {**answer, "NextPartNumberMarker": page[-1]["number"]} if page else answer
+
+
+@s3.operation
+def list_multipart_uploads(ctx: Context, request: Json) -> Json:
+    """A bucket's unfinished uploads."""
+    bucket(ctx, rows(ctx), request)
+    prefix, limit = request.get("Prefix", ""), min(request.get("MaxUploads", 1000), 1000)
+    statement = select(s3_upload).where(s3_upload.c.bucket == request["Bucket"])
+    found = ctx.tx.connection.execute(statement.order_by(s3_upload.c.key, s3_upload.c.created)).mappings()
+    marker = (request.get("KeyMarker", ""), request.get("UploadIdMarker", ""))
+    uploads = [
+        u
+        for u in found
+        if u["key"].startswith(prefix) and (u["key"], u["id"] if u["key"] == marker[0] else "") > marker
+    ]
+    page = uploads[:limit]
+    shown = [
+        {"Key": u["key"], "UploadId": u["id"], "Initiated": u["created"], "StorageClass": "STANDARD"} for u in page
+    ]
+    answer: Json = {
+        "Bucket": request["Bucket"], "Prefix": prefix, "MaxUploads": limit, "IsTruncated": len(uploads) > limit, "Uploads": shown,
+    }  # fmt: skip
+    if answer["IsTruncated"]:
+        answer |= {"NextKeyMarker": page[-1]["key"], "NextUploadIdMarker": page[-1]["id"]}
+    return answer

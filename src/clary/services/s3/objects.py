@@ -1,0 +1,359 @@
+"""Objects: put, get, head, copy, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from ...clock import now
+from ...provider.context import Context
+from ...provider.errors import coded
+from ...store.objects import NULL, Bucket, Object, ObjectRows, Segment
+from ...web import FileSlice, FileSlices
+from ...wire.values import write_time
+from . import checksums, s3
+from .body import Received, Receiver
+from .conditions import check_read, check_write
+from .errors import bucket, invalid_argument, rows, visible
+
+Json = dict[str, Any]
+
+_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
+_ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+MAX_KEY = 1024
+MAX_USER_METADATA = 2048
+
+
+@s3.operation
+async def put_object(ctx: Context, request: Json) -> Json:
+    """Store an object; it is visible, whole, when this returns."""
+    check_key(request["Key"])
+    receiver = Receiver(ctx, request)
+    loop, threads = asyncio.get_running_loop(), ctx.platform.threads
+    small = await receiver.small()
+    if small is not None:
+
+        def store_small() -> Json:
+            with ctx.platform.database.read() as tx:
+                _writable(ctx, ObjectRows(tx.connection), request)
+            return _put(ctx, request, receiver.store(small))
+
+        return await loop.run_in_executor(threads, store_small)
+
+    def check() -> None:
+        with ctx.platform.database.read() as tx:
+            _writable(ctx, ObjectRows(tx.connection), request)
+
+    await loop.run_in_executor(threads, check)
+    received = await receiver.stream()
+    return await loop.run_in_executor(threads, _put, ctx, request, received)
+
+
+def _writable(ctx: Context, found: ObjectRows, request: Json) -> Bucket:
+    home = bucket(ctx, found, request)
+    check_write(found.get(request["Bucket"], request["Key"]), request)
+    return home
+
+
+def _put(ctx: Context, request: Json, received: Received) -> Json:
+    try:
+        with ctx.platform.database.write() as tx:
+            found = ObjectRows(tx.connection)
+            home = _writable(ctx, found, request)
+            meta = object_meta(request, home)
+            meta["checksum"] = received.checksum
+            new = Object(request["Bucket"], request["Key"], received.md5.hex(), received.size, received.segments, meta)
+            stored, orphans = found.put(new, home.versioning)
+            tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+    except BaseException:
+        ctx.platform.objects.discard([s.blob for s in received.segments])
+        raise
+    return {
+        "ETag": f'"{stored.etag}"', **checksums.shown(received.checksum), **meta["encryption"],
+        **_version(stored, home.versioning),
+    }  # fmt: skip
+
+
+def check_key(key: str) -> None:
+    """Keys are 1 to 1,024 bytes of UTF-8."""
+    if len(key.encode("utf-8", "replace")) > MAX_KEY:
+        raise coded("KeyTooLongError", "Your key is too long", 400, Size=len(key), MaxSizeAllowed=MAX_KEY)
+    if "\x00" in key:
+        raise invalid_argument("The key holds a null character", ArgumentName="key", ArgumentValue=key)
+
+
+def object_meta(request: Json, home: Bucket) -> Json:
+    """An object's metadata document from the members of a put, copy or multipart upload."""
+    user = request.get("Metadata") or {}
+    if sum(len(k) + len(v) for k, v in user.items()) > MAX_USER_METADATA:
+        raise coded(
+            "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", 400,
+            MaxSizeAllowed=MAX_USER_METADATA,
+        )  # fmt: skip
+    headers = {n: request[n] for n in _HEADERS if request.get(n) is not None}
+    if "Expires" in headers:
+        headers["Expires"] = write_time(headers["Expires"], "rfc822")
+    encoding = [p.strip() for p in headers.pop("ContentEncoding", "").split(",")]
+    if kept := ",".join(p for p in encoding if p and p != "aws-chunked"):
+        headers["ContentEncoding"] = kept
+    headers.setdefault("ContentType", "binary/octet-stream")
+    default = {"ServerSideEncryption": "AES256"}
+    if rules := (home.documents.get("encryption") or {}).get("Rules"):
+        rule = rules[0].get("ApplyServerSideEncryptionByDefault") or {}
+        default = {"ServerSideEncryption": rule.get("SSEAlgorithm", "AES256")}
+        if rule.get("KMSMasterKeyID"):
+            default["SSEKMSKeyId"] = rule["KMSMasterKeyID"]
+    encryption = {n: request[n] for n in _ENCRYPTION if request.get(n) is not None} or default
+    meta: Json = {"headers": headers, "user": user, "encryption": encryption}
+    if request.get("StorageClass", "STANDARD") != "STANDARD":
+        meta["storage"] = request["StorageClass"]
+    if request.get("Tagging"):
+        meta["tags"] = read_tagging(request["Tagging"])
+    return meta
+
+
+def read_tagging(text: str) -> dict[str, str]:
+    """Tags from the ``x-amz-tagging`` header."""
+    pairs = (item.partition("=") for item in text.split("&") if item)
+    tags = {unquote(k.replace("+", " ")): unquote(v.replace("+", " ")) for k, _, v in pairs}
+    check_tags(tags)
+    return tags
+
+
+def check_tags(tags: dict[str, str]) -> None:
+    """Objects carry at most ten tags, of bounded length."""
+    if len(tags) > 10:
+        raise coded("BadRequest", "Object tags cannot be greater than 10", 400)
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128:
+            raise coded("InvalidTag", "The TagKey you have provided is invalid", 400, TagKey=key)
+        if len(value) > 256:
+            raise coded("InvalidTag", "The TagValue you have provided is invalid", 400, TagKey=key)
+
+
+def _version(item: Object, versioning: str) -> Json:
+    return {"VersionId": item.version} if versioning else {}
+
+
+@s3.operation
+def get_object(ctx: Context, request: Json) -> Json:
+    """An object's bytes, whole or a range."""
+    found, home = _read(ctx, request)
+    check_read(found, request)
+    start, end = _span(found, request.get("Range"), request.get("PartNumber"))
+    shown = _shown(found, home, request, partial=end - start != found.size)
+    shown["Body"] = FileSlices(_slices(ctx, found, start, end))
+    if end - start != found.size or (request.get("Range") and found.size):
+        shown["ContentRange"] = f"bytes {start}-{end - 1}/{found.size}"
+    shown["ContentLength"] = end - start
+    return shown
+
+
+@s3.operation
+def head_object(ctx: Context, request: Json) -> Json:
+    """What a get would show, without the bytes."""
+    found, home = _read(ctx, request)
+    check_read(found, request)
+    start, end = _span(found, request.get("Range"), request.get("PartNumber"))
+    shown = _shown(found, home, request, partial=end - start != found.size)
+    return {**shown, "ContentLength": end - start}
+
+
+def _read(ctx: Context, request: Json) -> tuple[Object, Bucket]:
+    found = rows(ctx)
+    home = bucket(ctx, found, request)
+    return visible(found.get(request["Bucket"], request["Key"], request.get("VersionId")), request), home
+
+
+def _span(found: Object, text: str | None, part: int | None) -> tuple[int, int]:
+    """First byte and the byte after the last that a request asks for; a range we cannot read means all."""
+    if part is not None:
+        if not 1 <= part <= max(1, len(found.segments)):
+            raise coded("InvalidPartNumber", "The requested partnumber is not satisfiable", 416)
+        start = sum(s.size for s in found.segments[: part - 1])
+        return start, start + (found.segments[part - 1].size if found.segments else 0)
+    match = _RANGE.match(text or "")
+    if match is None or match[0] == "bytes=-":
+        return 0, found.size
+    first, last = match[1], match[2]
+    if not first:
+        start, end = max(0, found.size - int(last)), found.size
+    else:
+        start, end = int(first), min(found.size, int(last) + 1 if last else found.size)
+        if last and int(last) < start:
+            return 0, found.size
+    if start >= found.size or (not first and int(last) == 0):
+        raise coded(
+            "InvalidRange", "The requested range is not satisfiable", 416, RangeRequested=text,
+            ActualObjectSize=found.size,
+        )  # fmt: skip
+    return start, end
+
+
+def _slices(ctx: Context, found: Object, start: int, end: int) -> tuple[FileSlice, ...]:
+    parts, at = [], 0
+    for segment in found.segments:
+        low, high = max(start, at), min(end, at + segment.size)
+        if low < high:
+            parts.append(FileSlice(ctx.platform.blobs.path(segment.blob), low - at, high - low))
+        at += segment.size
+    return tuple(parts)
+
+
+def _shown(found: Object, home: Bucket, request: Json, partial: bool) -> Json:
+    meta = found.meta
+    shown: Json = {
+        "AcceptRanges": "bytes", "LastModified": float(int(found.modified)), "ETag": f'"{found.etag}"',
+        **meta.get("headers", {}), **meta.get("encryption", {}), **_version(found, home.versioning),
+    }  # fmt: skip
+    if meta.get("user"):
+        shown["Metadata"] = meta["user"]
+    if meta.get("tags"):
+        shown["TagCount"] = len(meta["tags"])
+    if meta.get("storage"):
+        shown["StorageClass"] = meta["storage"]
+    if request.get("ChecksumMode") == "ENABLED" and not partial:
+        shown |= checksums.shown(meta.get("checksum"))
+    if request.get("PartNumber") and meta.get("parts"):
+        shown["PartsCount"] = meta["parts"]
+    for name in _HEADERS:
+        if request.get(f"Response{name}") is not None:
+            value = request[f"Response{name}"]
+            shown[name] = write_time(value, "rfc822") if name == "Expires" else value
+    return shown
+
+
+@s3.operation
+def get_object_attributes(ctx: Context, request: Json) -> Json:
+    """Chosen attributes of an object."""
+    found, home = _read(ctx, request)
+    wanted = request["ObjectAttributes"]
+    shown: Json = {"LastModified": float(int(found.modified)), **_version(found, home.versioning)}
+    if "ETag" in wanted:
+        shown["ETag"] = found.etag
+    if "ObjectSize" in wanted:
+        shown["ObjectSize"] = found.size
+    if "StorageClass" in wanted:
+        shown["StorageClass"] = found.meta.get("storage", "STANDARD")
+    if "Checksum" in wanted and found.meta.get("checksum"):
+        shown["Checksum"] = checksums.shown(found.meta["checksum"])
+    if "ObjectParts" in wanted and found.meta.get("parts"):
+        shown["ObjectParts"] = {"TotalPartsCount": found.meta["parts"]}
+    return shown
+
+
+def copy_source(text: str) -> tuple[str, str, str | None]:
+    """Bucket, key and version of an ``x-amz-copy-source`` header."""
+    path, _, query = text.partition("?versionId=")
+    name, _, key = unquote(path).lstrip("/").partition("/")
+    if not name or not key:
+        raise invalid_argument("Invalid copy source object key", ArgumentName="x-amz-copy-source", ArgumentValue=text)
+    return name, key, query or None
+
+
+def source_of(ctx: Context, found: ObjectRows, request: Json) -> Object:
+    """The object that a copy reads, checked against the copy's own conditions."""
+    name, key, version = copy_source(request["CopySource"])
+    named = {
+        "Bucket": name,
+        "Key": key,
+        "VersionId": version,
+        "ExpectedBucketOwner": request.get("ExpectedSourceBucketOwner"),
+    }
+    bucket(ctx, found, {k: v for k, v in named.items() if v is not None})
+    source = visible(found.get(name, key, version), {k: v for k, v in named.items() if v is not None})
+    prefix = "CopySource"
+    check_read(
+        source,
+        {n: request.get(prefix + n) for n in ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince")},
+        copying=True,
+    )
+    return source
+
+
+@s3.operation
+def copy_object(ctx: Context, request: Json) -> Json:
+    """A new object with the bytes of another; the bytes are shared on disk."""
+    check_key(request["Key"])
+    found = rows(ctx)
+    home = bucket(ctx, found, request)
+    source = source_of(ctx, found, request)
+    replace = request.get("MetadataDirective") == "REPLACE"
+    same = source.bucket == request["Bucket"] and source.key == request["Key"] and source.latest
+    changes = replace or any(
+        request.get(n) for n in ("StorageClass", "ServerSideEncryption", "WebsiteRedirectLocation")
+    )
+    if same and not changes and not home.versioning:
+        raise coded(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.", 400,
+        )  # fmt: skip
+    meta = object_meta(request, home)
+    if not replace:
+        meta |= {k: source.meta[k] for k in ("headers", "user") if k in source.meta}
+    if request.get("TaggingDirective") != "REPLACE" and source.meta.get("tags"):
+        meta["tags"] = source.meta["tags"]
+    if source.meta.get("checksum"):
+        meta["checksum"] = source.meta["checksum"]
+    segments = tuple(Segment(ctx.platform.blobs.link(s.blob), s.size) for s in source.segments)
+    etag = source.etag
+    stored, orphans = found.put(
+        Object(request["Bucket"], request["Key"], etag, source.size, segments, meta), home.versioning
+    )
+    ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+    result = {"ETag": f'"{etag}"', "LastModified": stored.modified, **checksums.shown(meta.get("checksum"))}
+    answer = {"CopyObjectResult": result, **meta["encryption"], **_version(stored, home.versioning)}
+    if source.version != NULL:
+        answer["CopySourceVersionId"] = source.version
+    return answer
+
+
+@s3.operation
+def delete_object(ctx: Context, request: Json) -> Json:
+    """Remove an object or a version; in a versioned bucket, mark it deleted."""
+    found = rows(ctx)
+    home = bucket(ctx, found, request)
+    return _delete(ctx, found, home, request["Key"], request.get("VersionId"))
+
+
+def _delete(ctx: Context, found: ObjectRows, home: Bucket, key: str, version: str | None) -> Json:
+    if version is not None or not home.versioning:
+        item = found.get(home.name, key, version)
+        if item is None:
+            return {"VersionId": version} if version else {}
+        orphans = found.remove(item)
+        ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+        shown: Json = {"VersionId": item.version} if home.versioning else {}
+        return {**shown, "DeleteMarker": True} if item.marker else shown
+    marker = Object(home.name, key, "", 0, (), marker=True, modified=now())
+    stored, orphans = found.put(marker, home.versioning)
+    ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+    return {"DeleteMarker": True, "VersionId": stored.version}
+
+
+@s3.operation
+def delete_objects(ctx: Context, request: Json) -> Json:
+    """Remove up to a thousand objects."""
+    found = rows(ctx)
+    home = bucket(ctx, found, request)
+    items = request["Delete"]["Objects"]
+    if not 1 <= len(items) <= 1000:
+        raise coded(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            400,
+        )
+    deleted: list[Json] = []
+    for item in items:
+        gone = _delete(ctx, found, home, item["Key"], item.get("VersionId"))
+        shown: Json = {"Key": item["Key"]}
+        if item.get("VersionId"):
+            shown["VersionId"] = item["VersionId"]
+        if gone.get("DeleteMarker"):
+            shown |= {"DeleteMarker": True, "DeleteMarkerVersionId": gone["VersionId"]}
+        deleted.append(shown)
+    return {} if request["Delete"].get("Quiet") else {"Deleted": deleted}

@@ -1,0 +1,20 @@
+"""SageMaker's control plane."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ...provider.operation import Provider
+from ...provider.platform import Platform
+
+sagemaker = Provider("sagemaker")
+
+
+def install(platform: Platform) -> Provider:
+    """Bind the operations and start the engine of everything that lives."""
+    for module in ("tags", "models", "endpoint_configs", "endpoints.api", "training.api", "search"):
+        import_module(f"{__name__}.{module}")  # importing binds
+    from .engine import start
+
+    platform.services.setdefault("start", []).append(lambda: start(platform))
+    return sagemaker

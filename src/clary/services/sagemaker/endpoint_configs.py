@@ -1,0 +1,95 @@
+"""Endpoint configurations: variants under a name. Immutable, and deletable while in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...provider.context import Context
+from ...provider.errors import ValidationException
+from ...provider.pages import page
+from ...store.rows import Row
+from . import models, sagemaker, tags
+
+Json = dict[str, Any]
+MAX_VARIANTS = 10
+
+
+def find(ctx: Context, name: str) -> Row:
+    """A configuration; AWS's error when it is missing."""
+    if (found := ctx.get("EndpointConfig", name)) is None:
+        arn = ctx.arn("sagemaker", f"endpoint-config/{name.lower()}")
+        raise ValidationException(f'Could not find endpoint configuration "{arn}".')
+    return found
+
+
+@sagemaker.operation
+def create_endpoint_config(ctx: Context, request: Json) -> Json:
+    """A new configuration of models that exist."""
+    name = request["EndpointConfigName"]
+    arn = ctx.arn("sagemaker", f"endpoint-config/{name.lower()}")
+    if ctx.get("EndpointConfig", name) is not None:
+        raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
+    variants = request["ProductionVariants"]
+    names = [v["VariantName"] for v in variants]
+    if len(names) != len(set(names)):
+        raise ValidationException("Production variant names must be unique within an endpoint configuration.")
+    _refuse_unserved(request)
+    spec = {k: v for k, v in request.items() if k not in ("Tags", "EndpointConfigName")}
+    spec["ProductionVariants"] = [_variant(ctx, v) for v in variants]
+    spec.setdefault("EnableNetworkIsolation", False)
+    ctx.tx.rows.add(Row("EndpointConfig", ctx.account, ctx.region, name, arn, spec))
+    tags.put(ctx, arn, request.get("Tags"))
+    return {"EndpointConfigArn": arn}
+
+
+def _refuse_unserved(request: Json) -> None:
+    """Features that would silently do nothing are refused by name."""
+    unserved = [n for n in ("AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig") if request.get(n)]
+    if (request.get("DataCaptureConfig") or {}).get("EnableCapture"):
+        unserved.append("DataCaptureConfig")
+    if any(v.get("ServerlessConfig") for v in request["ProductionVariants"]):
+        unserved.append("ServerlessConfig")
+    if unserved:
+        raise ValidationException(
+            f"Clary does not serve {', '.join(unserved)} yet; remove it from the endpoint configuration."
+        )
+
+
+def _variant(ctx: Context, variant: Json) -> Json:
+    if "ModelName" not in variant:
+        raise ValidationException(
+            f"Production variant {variant['VariantName']} needs a ModelName; inference components are not served yet."
+        )
+    if "InstanceType" not in variant or "InitialInstanceCount" not in variant:
+        raise ValidationException(
+            f"Production variant {variant['VariantName']} needs InstanceType and InitialInstanceCount."
+        )
+    model = models.find(ctx, variant["ModelName"])
+    if len(models.containers(model)) > 1:
+        raise ValidationException(
+            f"Clary does not serve inference pipelines yet: model {model.name} has several containers."
+        )
+    if any(c.get("Mode") == "MultiModel" for c in models.containers(model)):
+        raise ValidationException(f"Clary does not serve multi-model endpoints yet: model {model.name} is one.")
+    return {"InitialVariantWeight": 1.0, **variant}
+
+
+@sagemaker.operation
+def describe_endpoint_config(ctx: Context, request: Json) -> Json:
+    """A configuration."""
+    row = find(ctx, request["EndpointConfigName"])
+    return {**row.spec, "EndpointConfigName": row.name, "EndpointConfigArn": row.arn, "CreationTime": row.created}
+
+
+@sagemaker.operation
+def list_endpoint_configs(ctx: Context, request: Json) -> Json:
+    """Configurations by page."""
+    rows, more = page(ctx, "EndpointConfig", request)
+    shown = [{"EndpointConfigName": r.name, "EndpointConfigArn": r.arn, "CreationTime": r.created} for r in rows]
+    return {"EndpointConfigs": shown, **more}
+
+
+@sagemaker.operation
+def delete_endpoint_config(ctx: Context, request: Json) -> None:
+    """Remove a configuration."""
+    ctx.tx.rows.delete(find(ctx, request["EndpointConfigName"]))

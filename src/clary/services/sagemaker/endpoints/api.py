@@ -1,0 +1,127 @@
+"""Endpoints: the operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....clock import now
+from ....provider.context import Context
+from ....provider.errors import ValidationException
+from ....provider.pages import page
+from ....store.rows import Row
+from .. import endpoint_configs, models, sagemaker, tags
+from . import fleet
+
+Json = dict[str, Any]
+_BUSY = ("Creating", "Updating", "Deleting")
+
+
+def _arn(ctx: Context, name: str) -> str:
+    return ctx.arn("sagemaker", f"endpoint/{name.lower()}")
+
+
+def _find(ctx: Context, name: str) -> Row:
+    if (found := ctx.get("Endpoint", name)) is None:
+        raise ValidationException(f'Could not find endpoint "{_arn(ctx, name)}".')
+    return found
+
+
+def _fleet(ctx: Context, number: int, config_name: str) -> Json:
+    config = endpoint_configs.find(ctx, config_name)
+    wanted = {v["ModelName"] for v in config.spec["ProductionVariants"]}
+    return fleet.new(number, config, {name: models.find(ctx, name) for name in wanted})
+
+
+@sagemaker.operation
+def create_endpoint(ctx: Context, request: Json) -> Json:
+    """Accept an endpoint; the reconciler launches its fleet."""
+    name = request["EndpointName"]
+    arn = _arn(ctx, name)
+    if ctx.get("Endpoint", name) is not None:
+        raise ValidationException(f'Cannot create already existing endpoint "{arn}".')
+    first = _fleet(ctx, 1, request["EndpointConfigName"])
+    at = now()
+    spec = {k: v for k, v in request.items() if k != "Tags"}
+    status = {"EndpointStatus": "Creating", "EndpointConfigName": request["EndpointConfigName"]}
+    private = {"phase": "Launching", "next": first, "fleets": 1}
+    ctx.tx.rows.add(
+        Row("Endpoint", ctx.account, ctx.region, name, arn, spec, status, private, state="Creating", created=at, due=at)
+    )
+    tags.put(ctx, arn, request.get("Tags"))
+    return {"EndpointArn": arn}
+
+
+@sagemaker.operation
+def update_endpoint(ctx: Context, request: Json) -> Json:
+    """Launch the fleet of another configuration beside the present one, then change over."""
+    row = _find(ctx, request["EndpointName"])
+    if row.state in _BUSY or "update" in row.wish:
+        raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
+    if row.state == "Failed":
+        raise ValidationException(
+            f'Cannot update endpoint "{row.arn}" in status Failed; delete it and create it again.'
+        )
+    number = row.private.get("fleets", 1) + 1
+    upcoming = _fleet(ctx, number, request["EndpointConfigName"])
+    if request.get("RetainAllVariantProperties"):
+        _retain(row, upcoming, request.get("ExcludeRetainedVariantProperties") or [])
+    private = {**row.private, "fleets": number}
+    status = {**row.status, "EndpointStatus": "Updating"}
+    row = ctx.tx.rows.save(row, private=private, status=status, state="Updating")
+    ctx.tx.rows.wish(row, update={"fleet": upcoming})
+    return {"EndpointArn": row.arn}
+
+
+def _retain(row: Row, upcoming: Json, excluded: list[Json]) -> None:
+    """Keep the present counts and weights of variants that go on."""
+    dropped = {e["VariantPropertyType"] for e in excluded}
+    present = {v["VariantName"]: v for v in (row.private.get("current") or {}).get("variants", [])}
+    for variant in upcoming["variants"]:
+        if (old := present.get(variant["VariantName"])) is None:
+            continue
+        if "DesiredInstanceCount" not in dropped:
+            variant["Count"] = old["Count"]
+        if "DesiredWeight" not in dropped:
+            variant["Weight"] = old["Weight"]
+
+
+@sagemaker.operation
+def delete_endpoint(ctx: Context, request: Json) -> None:
+    """Drain and remove an endpoint."""
+    row = _find(ctx, request["EndpointName"])
+    if row.state in ("Creating", "Updating"):
+        raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
+    row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Deleting"}, state="Deleting")
+    ctx.tx.rows.wish(row, delete=True)
+
+
+@sagemaker.held(lambda ctx, answer: _until(ctx, answer))
+def describe_endpoint(ctx: Context, request: Json) -> Json:
+    """An endpoint as it is."""
+    row = _find(ctx, request["EndpointName"])
+    return {
+        **row.status, "EndpointName": row.name, "EndpointArn": row.arn, "CreationTime": row.created,
+        "LastModifiedTime": row.modified,
+    }  # fmt: skip
+
+
+def _until(ctx: Context, answer: Json) -> float | None:
+    """While a transition is young, the description waits for its end."""
+    if answer["EndpointStatus"] not in _BUSY:
+        return None
+    began = answer["CreationTime"] if answer["EndpointStatus"] == "Creating" else answer["LastModifiedTime"]
+    return float(began) + ctx.platform.settings.hold_seconds
+
+
+@sagemaker.operation
+def list_endpoints(ctx: Context, request: Json) -> Json:
+    """Endpoints by page."""
+    rows, more = page(ctx, "Endpoint", request)
+    shown = [
+        {
+            "EndpointName": r.name, "EndpointArn": r.arn, "CreationTime": r.created, "LastModifiedTime": r.modified,
+            "EndpointStatus": r.state,
+        }
+        for r in rows
+    ]  # fmt: skip
+    return {"Endpoints": shown, **more}

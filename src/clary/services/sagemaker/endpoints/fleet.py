@@ -1,0 +1,237 @@
+"""A fleet: the replicas of an endpoint's variants, from the artifacts to processes that answer their ping.
+
+A fleet is a plain document kept in the endpoint's row; processes are found by the folder that follows from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ....clock import now
+from ....executors.archives import ArchiveError, unpack
+from ....executors.local import uid_of
+from ....executors.spec import Mount, ProcessSpec
+from ....provider.platform import Platform
+from ....serving import frames
+from ....store.objects import NoSuchBucket, NoSuchObject, split_uri
+from ....store.rows import Row
+from ..images import python, resolve
+from ..instances import memory_limit
+from ..runtime_environment import base_environment
+
+Json = dict[str, Any]
+_SECONDS = 10 * 365 * 86400.0
+
+
+class ArtifactError(Exception):
+    """Model artifacts that cannot be had; the text is the endpoint's FailureReason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One instance's place in a fleet."""
+
+    variant: Json
+    index: int
+    attempt: int
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """Its name inside the fleet."""
+        return f"{self.variant['VariantName']}-{self.index}"
+
+    @property
+    def socket(self) -> Path:
+        """Where its replica listens."""
+        return self.folder / "io" / "s"
+
+
+def new(number: int, config: Row, models: dict[str, Row]) -> Json:
+    """The fleet that a configuration asks for, with all it needs of its models, which may be deleted any time."""
+    variants = []
+    for variant in config.spec["ProductionVariants"]:
+        model = models[variant["ModelName"]]
+        container = (model.spec.get("Containers") or [model.spec.get("PrimaryContainer")])[0]
+        variants.append(
+            {
+                "VariantName": variant["VariantName"], "Weight": variant["InitialVariantWeight"],
+                "Count": variant["InitialInstanceCount"], "InstanceType": variant["InstanceType"],
+                "ModelName": model.name, "Container": container, "Role": model.spec.get("ExecutionRoleArn", ""),
+                "Isolated": model.spec.get("EnableNetworkIsolation", False),
+                "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+            }
+        )  # fmt: skip
+    return {"number": number, "config": config.name, "variants": variants, "slots": {}}
+
+
+def root(platform: Platform, row: Row, fleet: Json) -> Path:
+    """A fleet's folder."""
+    return platform.settings.folder / "runs" / f"ep-{row.uid}-{fleet['number']}"
+
+
+def slots(platform: Platform, row: Row, fleet: Json) -> Iterator[Slot]:
+    """Every instance that a fleet should have."""
+    base = root(platform, row, fleet)
+    for variant in fleet["variants"]:
+        for index in range(variant["Count"]):
+            key = f"{variant['VariantName']}-{index}"
+            attempt = fleet["slots"].get(key, {}).get("attempt", 0)
+            yield Slot(variant, index, attempt, base / f"{key}.{attempt}")
+
+
+def instance_id(row: Row, fleet: Json, slot: Slot) -> str:
+    """The id that an instance has in log streams."""
+    text = f"{row.uid}:{fleet['number']}:{slot.key}"
+    return "i-" + hashlib.sha256(text.encode()).hexdigest()[:17]
+
+
+def log_stream(row: Row, fleet: Json, slot: Slot) -> str:
+    """The log stream of a slot's present process."""
+    suffix = f"-{slot.attempt}" if slot.attempt else ""
+    return f"{slot.variant['VariantName']}/{instance_id(row, fleet, slot)}{suffix}"
+
+
+# ---- artifacts -----------------------------------------------------------------------------------------------------
+
+
+def stage(platform: Platform, row: Row, fleet: Json, cancel: threading.Event) -> None:
+    """Unpack every variant's artifacts; a folder that an earlier try left half-done is made anew."""
+    base = root(platform, row, fleet)
+    for variant in fleet["variants"]:
+        target = base / "models" / variant["VariantName"]
+        if target.exists():
+            continue
+        aside = base / "models" / f".{variant['VariantName']}.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            _fetch(platform, variant["Container"], aside)
+        except (NoSuchBucket, NoSuchObject):
+            raise ArtifactError(
+                f'Could not find model data at {_url(variant["Container"])}. Please ensure that the role "{variant["Role"]}" '
+                "exists and that the object exists at the S3 URI."
+            ) from None
+        os.rename(aside, target)
+
+
+def _url(container: Json) -> str:
+    source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}
+    return str(source.get("S3Uri") or container.get("ModelDataUrl"))
+
+
+def _fetch(platform: Platform, container: Json, target: Path) -> None:
+    source = (container.get("ModelDataSource") or {}).get("S3DataSource")
+    if source is None:
+        return
+    bucket, key = split_uri(source["S3Uri"])
+    if source["S3DataType"] == "S3Prefix":
+        found = [o for o in platform.objects.under(bucket, key) if not o.key.endswith("/")]
+        if not found:
+            raise NoSuchObject(source["S3Uri"])
+        for item in found:
+            path = _below(target, item.key[len(key) :].lstrip("/"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            platform.objects.copy_to(item, path)
+        return
+    item = platform.objects.find(bucket, key)
+    if source.get("CompressionType") == "None":
+        platform.objects.copy_to(item, _below(target, key.rpartition("/")[2]))
+        return
+    archive = target / ".archive"
+    platform.objects.copy_to(item, archive)
+    try:
+        unpack(archive, target)
+    except ArchiveError as error:
+        raise ArtifactError(f"The model data at {source['S3Uri']} cannot be unpacked: {error}") from None
+    finally:
+        archive.unlink()
+
+
+def _below(folder: Path, relative: str) -> Path:
+    parts = PurePosixPath(relative).parts
+    if not parts or any(p in ("..", "/") for p in parts):
+        raise ArtifactError(f"The model data holds a path that leaves its folder: {relative!r}.")
+    return folder.joinpath(*parts)
+
+
+# ---- processes -----------------------------------------------------------------------------------------------------
+
+
+def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpec:
+    """A replica's process."""
+    variant, container = slot.variant, slot.variant["Container"]
+    runtime = resolve(container["Image"])
+    environment = base_environment(platform, row, variant["Role"], _SECONDS)
+    environment |= {
+        "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "SAGEMAKER_SAFE_PORT_RANGE": "21000-21999",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    environment |= container.get("Environment") or {}
+    scripted = "SAGEMAKER_PROGRAM" in environment or not runtime.serve
+    for name in ("io", "tmp"):
+        folder = slot.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
+    models = root(platform, row, fleet) / "models" / variant["VariantName"]
+    return ProcessSpec(
+        id=f"{row.uid}-{fleet['number']}-{slot.key}-{slot.attempt}",
+        folder=str(slot.folder),
+        call="" if scripted else runtime.serve,
+        command=(python(), "-m", "clary.runtimes.script_mode", "serve") if scripted else (),
+        environment=environment,
+        mounts=(
+            Mount(str(models), "/opt/ml/model"),
+            Mount(str(slot.folder / "io"), "/run/clary", True),
+            Mount(str(slot.folder / "tmp"), "/tmp", True),
+        ),
+        hostname=f"{variant['VariantName']}-{slot.index}".lower(),
+        network=not variant["Isolated"],
+        memory_bytes=memory_limit(variant["InstanceType"]),
+        uid=uid_of(f"ep-{row.uid}"),
+        sandbox=platform.settings.sandbox,
+        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
+    )
+
+
+def ping(path: Path, timeout: float = 2.0) -> bool:
+    """Whether a replica answers."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(timeout)
+            channel.connect(str(path))
+            channel.sendall(frames.pack([(frames.PING, b"")]))
+            head = _exactly(channel, 4)
+            answer = _exactly(channel, int.from_bytes(head, "little"))
+            return frames.unpack(answer, 0, len(answer))[0][0].startswith(b"200")
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = channel.recv(size - len(data))
+        if not part:
+            raise ConnectionError("the replica hung up")
+        data += part
+    return data
+
+
+def started(fleet: Json, slot: Slot) -> Json:
+    """The fleet with a slot's process begun."""
+    state = {**fleet["slots"].get(slot.key, {}), "attempt": slot.attempt, "since": now(), "ready": False}
+    return {**fleet, "slots": {**fleet["slots"], slot.key: state}}
+
+
+def changed(fleet: Json, key: str, **changes: Any) -> Json:
+    """The fleet with a slot's state changed."""
+    return {**fleet, "slots": {**fleet["slots"], key: {**fleet["slots"][key], **changes}}}

@@ -1,0 +1,101 @@
+"""The life of an endpoint. Pure.
+
+    Launching → Activating → InService ⇄ Launching …      Launching → Failed (of a create)      any → Deleting → gone
+
+A fleet is launched beside the one that serves; only when the front has taken it does the endpoint change its status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+NEXT = {
+    "Launching": {"Activating", "InService", "Failed", "Deleting"},
+    "Activating": {"InService", "Deleting"},
+    "InService": {"Launching", "Deleting"},
+    "Failed": {"Deleting"},
+    "Deleting": set[str](),
+}
+"""Allowed transitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint, as far as decisions need it."""
+
+    name: str
+    phase: str = "Launching"
+    serving: bool = False  # a fleet serves already: a launch is an update, not a create
+    delete: bool = False
+    update: bool = False
+    reason: str = ""
+
+    def to(self, phase: str, reason: str = "") -> Endpoint:
+        """The endpoint in another phase; ValueError when there is no such way."""
+        if phase not in NEXT[self.phase]:
+            raise ValueError(f"{self.name}: no way from {self.phase} to {phase}")
+        return replace(self, phase=phase, reason=reason)
+
+    @property
+    def status(self) -> str:
+        """AWS's word for the phase."""
+        if self.phase in ("Launching", "Activating"):
+            return "Updating" if self.serving else "Creating"
+        return self.phase
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is true now of the fleet that is launched, of the front, and of old fleets."""
+
+    launch: str = "starting"  # starting, ready or failed
+    launch_error: str = ""
+    published: bool = False  # the front has taken what should be served now
+    left: int = 0  # fleets that still have processes and should not
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The endpoint as it is from now on, what to do, and when to look again."""
+
+    endpoint: Endpoint
+    do: tuple[str, ...] = ()
+    again: float | None = None
+    gone: bool = False
+
+
+def step(endpoint: Endpoint, seen: Seen) -> Step:
+    """What comes next."""
+    if endpoint.delete and endpoint.phase != "Deleting":
+        return Step(endpoint.to("Deleting"), again=0)
+    match endpoint.phase:
+        case "Launching":
+            return _launching(endpoint, seen)
+        case "Activating":
+            if seen.published:
+                return Step(endpoint.to("InService"), ("retire",), again=0)
+            return Step(endpoint, ("publish",), again=0)
+        case "InService":
+            if endpoint.update:
+                return Step(endpoint.to("Launching"), ("prepare",), again=0)
+            if not seen.published:
+                return Step(endpoint, ("publish",), again=0)
+            return Step(endpoint, ("retire",) if seen.left else (), again=0.2 if seen.left else None)
+        case "Deleting":
+            if not seen.published:
+                return Step(endpoint, ("publish",), again=0)
+            if seen.left:
+                return Step(endpoint, ("retire",), again=0.1)
+            return Step(endpoint, ("sweep",), gone=True)
+    return Step(endpoint, ("retire",) if seen.left else (), again=0.5 if seen.left else None)
+
+
+def _launching(endpoint: Endpoint, seen: Seen) -> Step:
+    match seen.launch:
+        case "ready":
+            return Step(endpoint.to("Activating"), ("adopt",), again=0)
+        case "failed" if endpoint.serving:
+            return Step(endpoint.to("InService", seen.launch_error), ("abandon",), again=0)
+        case "failed":
+            return Step(endpoint.to("Failed", seen.launch_error), ("abandon",), again=0)
+    return Step(endpoint, (), again=0.02)

@@ -1,0 +1,89 @@
+"""Tells the fronts what to serve: writes the routing table, pokes them, waits until they have taken it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ....provider.platform import Platform
+from ....serving.table import Endpoint, Key, Replica, Table, Variant, write
+from ....store.rows import Row
+from . import fleet
+
+Json = dict[str, Any]
+_SERVING = ("Launching", "Activating", "InService")
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Publishes tables. One publication at a time; a front that does not answer in time is not waited for."""
+
+    platform: Platform
+    path: Path
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _fronts: list[socket.socket] = field(default_factory=list)
+
+    def connected(self, channel: socket.socket) -> None:
+        """A front has connected; it read the table by itself and is poked at the next change."""
+        self._fronts.append(channel)
+        with contextlib.suppress(OSError):
+            channel.send(b"T")
+
+    def gone(self, channel: socket.socket) -> None:
+        """A front has gone."""
+        with contextlib.suppress(ValueError):
+            self._fronts.remove(channel)
+
+    async def publish(self, timeout: float = 2.0) -> None:
+        """Write the present table and have it taken."""
+        async with self._lock:
+            table = await asyncio.to_thread(self._build)
+            await asyncio.to_thread(write, self.path, table)
+            for channel in list(self._fronts):
+                acknowledged: asyncio.Event = asyncio.Event()
+                self.platform.services["acknowledgements"][channel] = acknowledged
+                with contextlib.suppress(OSError, TimeoutError):
+                    channel.send(b"T")
+                    await asyncio.wait_for(acknowledged.wait(), timeout)
+
+    def _build(self) -> Table:
+        with self.platform.database.read() as tx:
+            rows = tx.rows.list("Endpoint")
+        keyring, settings = self.platform.keyring, self.platform.settings
+        endpoints = [e for row in rows if (e := self._endpoint(row)) is not None]
+        keys = tuple(Key(c.access_key, c.secret, c.account) for c in keyring.keys().values())
+        return Table(settings.account, settings.open, keyring.seal.key.hex(), keys, tuple(endpoints))
+
+    def _endpoint(self, row: Row) -> Endpoint | None:
+        current = row.private.get("current")
+        if current is None or row.private.get("phase") not in _SERVING:
+            return None
+        by_variant: dict[str, list[Replica]] = {v["VariantName"]: [] for v in current["variants"]}
+        for slot in fleet.slots(self.platform, row, current):
+            if current["slots"].get(slot.key, {}).get("ready"):
+                name = slot.variant["VariantName"]
+                by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket), "frames"))
+        variants = tuple(
+            Variant(
+                v["VariantName"],
+                v["Weight"],
+                tuple(by_variant[v["VariantName"]]),
+                v["Container"].get("ContainerHostname") or "primary",
+            )
+            for v in current["variants"]
+        )
+        return Endpoint(row.account, row.region, row.name, variants)
+
+
+def signature(row_private: Json) -> str:
+    """What the front should know of an endpoint, as one text: when it changes, the table must be published."""
+    current = row_private.get("current")
+    if current is None or row_private.get("phase") not in _SERVING:
+        return ""
+    ready = sorted(f"{k}.{s['attempt']}" for k, s in current["slots"].items() if s.get("ready"))
+    weights = [f"{v['VariantName']}={v['Weight']}" for v in current["variants"]]
+    return f"{current['number']}:{','.join(ready)}:{','.join(weights)}"

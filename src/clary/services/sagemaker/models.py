@@ -1,0 +1,88 @@
+"""Models: an image, artifacts and an environment under a name. Immutable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...provider.context import Context
+from ...provider.errors import ValidationException
+from ...provider.pages import page
+from ...store.objects import split_uri
+from ...store.rows import Row
+from . import sagemaker, tags
+from .images import resolve
+
+Json = dict[str, Any]
+
+
+def find(ctx: Context, name: str) -> Row:
+    """A model; AWS's error when it is missing."""
+    if (found := ctx.get("Model", name)) is None:
+        raise ValidationException(f'Could not find model "{ctx.arn("sagemaker", f"model/{name.lower()}")}".')
+    return found
+
+
+def containers(row: Row) -> list[Json]:
+    """A model's containers, one or several."""
+    return list(row.spec.get("Containers") or [row.spec["PrimaryContainer"]])
+
+
+@sagemaker.operation
+def create_model(ctx: Context, request: Json) -> Json:
+    """A new model."""
+    name = request["ModelName"]
+    arn = ctx.arn("sagemaker", f"model/{name.lower()}")
+    if ctx.get("Model", name) is not None:
+        raise ValidationException(f'Cannot create already existing model "{arn}".')
+    if ("PrimaryContainer" in request) == bool(request.get("Containers")):
+        raise ValidationException("One of PrimaryContainer or Containers must be specified, and not both.")
+    spec = {k: v for k, v in request.items() if k not in ("Tags", "ModelName")}
+    if "PrimaryContainer" in spec:
+        spec["PrimaryContainer"] = _container(spec["PrimaryContainer"])
+    else:
+        spec["Containers"] = [_container(c) for c in spec["Containers"]]
+    spec.setdefault("EnableNetworkIsolation", False)
+    ctx.tx.rows.add(Row("Model", ctx.account, ctx.region, name, arn, spec))
+    tags.put(ctx, arn, request.get("Tags"))
+    return {"ModelArn": arn}
+
+
+def _container(container: Json) -> Json:
+    """A container as Describe shows it: defaults filled in, the URL also as a data source."""
+    if "Image" not in container:
+        raise ValidationException(
+            "A container needs an Image; model packages and inference specifications are not served yet."
+        )
+    resolve(container["Image"])
+    shown: Json = {"Mode": "SingleModel", **container}
+    environment = shown.get("Environment") or {}
+    if sum(len(k.encode()) + len(v.encode()) for k, v in environment.items()) > 32 << 10:
+        raise ValidationException("The environment of a container is limited to 32 KB in total.")
+    url = shown.get("ModelDataUrl")
+    if url is not None and "ModelDataSource" not in shown:
+        try:
+            split_uri(url)
+        except ValueError as error:
+            raise ValidationException(f"Invalid ModelDataUrl: {error}.") from None
+        shown["ModelDataSource"] = {"S3DataSource": {"S3Uri": url, "S3DataType": "S3Object", "CompressionType": "Gzip"}}
+    return shown
+
+
+@sagemaker.operation
+def describe_model(ctx: Context, request: Json) -> Json:
+    """A model."""
+    row = find(ctx, request["ModelName"])
+    return {**row.spec, "ModelName": row.name, "ModelArn": row.arn, "CreationTime": row.created}
+
+
+@sagemaker.operation
+def list_models(ctx: Context, request: Json) -> Json:
+    """Models by page."""
+    rows, more = page(ctx, "Model", request)
+    return {"Models": [{"ModelName": r.name, "ModelArn": r.arn, "CreationTime": r.created} for r in rows], **more}
+
+
+@sagemaker.operation
+def delete_model(ctx: Context, request: Json) -> None:
+    """Remove a model; endpoints that run it go on."""
+    ctx.tx.rows.delete(find(ctx, request["ModelName"]))

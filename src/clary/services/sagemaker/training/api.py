@@ -1,0 +1,171 @@
+"""Training jobs: the operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....clock import now
+from ....provider.context import Context
+from ....provider.errors import ResourceInUse, ValidationException
+from ....provider.pages import page
+from ....store.objects import split_uri
+from ....store.rows import Row
+from .. import sagemaker, tags
+from ..images import resolve
+from .metrics import implicit
+from .outputs import model_uri
+from .status import first
+
+Json = dict[str, Any]
+STOPPABLE = ("InProgress", "Stopping")
+
+
+def _find(ctx: Context, name: str) -> Row:
+    if (found := ctx.get("TrainingJob", name)) is None:
+        raise ValidationException("Requested resource not found.")
+    return found
+
+
+@sagemaker.operation
+def create_training_job(ctx: Context, request: Json) -> Json:
+    """Accept a job; the reconciler runs it."""
+    name = request["TrainingJobName"]
+    arn = ctx.arn("sagemaker", f"training-job/{name.lower()}")
+    if ctx.get("TrainingJob", name) is not None:
+        raise ResourceInUse(
+            "Training job names must be unique within an AWS account and region, and a training job with this name "
+            f"already exists ({arn})"
+        )
+    spec = {k: v for k, v in request.items() if k != "Tags"}
+    _check(spec)
+    spec.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
+    spec["AlgorithmSpecification"] = implicit(spec)
+    spec["OutputDataConfig"].setdefault("CompressionType", "GZIP")
+    for flag in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
+        spec.setdefault(flag, False)
+    at = now()
+    row = Row("TrainingJob", ctx.account, ctx.region, name, arn, spec, created=at, due=at)
+    status = {**first(at), "ModelArtifacts": {"S3ModelArtifacts": model_uri(row)}}
+    row = ctx.tx.rows.add(
+        Row(row.kind, row.account, row.region, name, arn, spec, status, state="InProgress", created=at, due=at)
+    )
+    tags.put(ctx, arn, request.get("Tags"))
+    return {"TrainingJobArn": arn}
+
+
+def _check(spec: Json) -> None:
+    """What AWS refuses although each value alone is valid."""
+    algorithm = spec.get("AlgorithmSpecification")
+    if algorithm is None:
+        raise ValidationException("Invalid request: AlgorithmSpecification is required for a training job.")
+    if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
+        raise ValidationException(
+            "Invalid request: You must specify exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification."
+        )
+    if "AlgorithmName" in algorithm:
+        raise ValidationException("Clary has no algorithm resources or marketplace; give a TrainingImage.")
+    resolve(algorithm["TrainingImage"])
+    resources = spec.get("ResourceConfig")
+    if resources is None:
+        raise ValidationException("Invalid request: ResourceConfig is required for a training job.")
+    grouped = bool(resources.get("InstanceGroups"))
+    if grouped == ("InstanceType" in resources):
+        raise ValidationException("Invalid request: specify either InstanceType and InstanceCount or InstanceGroups.")
+    if not grouped and "InstanceCount" not in resources:
+        raise ValidationException("Invalid request: InstanceCount is required with InstanceType.")
+    _check_channels(spec.get("InputDataConfig") or [])
+    try:
+        split_uri(spec["OutputDataConfig"]["S3OutputPath"])
+    except ValueError as error:
+        raise ValidationException(f"OutputDataConfig.S3OutputPath: {error}.") from None
+    if spec.get("EnableManagedSpotTraining"):
+        limits = spec.get("StoppingCondition", {})
+        wait, runtime = limits.get("MaxWaitTimeInSeconds"), limits.get("MaxRuntimeInSeconds", 86400)
+        if wait is None or wait < runtime:
+            raise ValidationException(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds."
+            )
+
+
+def _check_channels(channels: list[Json]) -> None:
+    names = [c["ChannelName"] for c in channels]
+    if len(names) != len(set(names)):
+        raise ValidationException("Invalid request: channel names must be unique within InputDataConfig.")
+    for channel in channels:
+        source = channel.get("DataSource", {})
+        if "FileSystemDataSource" in source:
+            raise ValidationException(
+                f"Channel {channel['ChannelName']}: Clary mounts no EFS or FSx file systems; use S3DataSource."
+            )
+        if "S3DataSource" not in source:
+            raise ValidationException(f"Invalid request: channel {channel['ChannelName']} has no data source.")
+
+
+@sagemaker.held(lambda ctx, answer: _until(ctx, answer))
+def describe_training_job(ctx: Context, request: Json) -> Json:
+    """A job as it is."""
+    return shown(_find(ctx, request["TrainingJobName"]))
+
+
+def _until(ctx: Context, answer: Json) -> float | None:
+    """While a young job runs, its description waits for the end."""
+    if answer["TrainingJobStatus"] not in STOPPABLE:
+        return None
+    return float(answer["CreationTime"]) + ctx.platform.settings.hold_seconds
+
+
+def shown(row: Row) -> Json:
+    """A job as Describe and Search show it."""
+    return {
+        **row.view(), "TrainingJobName": row.name, "TrainingJobArn": row.arn, "CreationTime": row.created,
+        "LastModifiedTime": row.modified,
+    }  # fmt: skip
+
+
+@sagemaker.operation
+def list_training_jobs(ctx: Context, request: Json) -> Json:
+    """Jobs by page."""
+    rows, more = page(ctx, "TrainingJob", request, order="Ascending")
+    return {"TrainingJobSummaries": [_summary(r) for r in rows], **more}
+
+
+def _summary(row: Row) -> Json:
+    summary = {
+        "TrainingJobName": row.name, "TrainingJobArn": row.arn, "CreationTime": row.created,
+        "LastModifiedTime": row.modified, "TrainingJobStatus": row.state,
+        "SecondaryStatus": row.status.get("SecondaryStatus"),
+    }  # fmt: skip
+    if "TrainingEndTime" in row.status:
+        summary["TrainingEndTime"] = row.status["TrainingEndTime"]
+    return summary
+
+
+@sagemaker.operation
+def stop_training_job(ctx: Context, request: Json) -> None:
+    """Ask a running job to end; the reconciler does the rest."""
+    job = _find(ctx, request["TrainingJobName"])
+    if job.state not in STOPPABLE:
+        raise ValidationException(f"The request was rejected because the training job is in status {job.state}.")
+    ctx.tx.rows.wish(job, stop=True)
+
+
+@sagemaker.operation
+def update_training_job(ctx: Context, request: Json) -> Json:
+    """The few settings that a job takes while it runs."""
+    job = _find(ctx, request["TrainingJobName"])
+    changes: Json = {
+        n: request[n] for n in ("ProfilerConfig", "ProfilerRuleConfigurations", "RemoteDebugConfig") if n in request
+    }
+    if "ResourceConfig" in request:
+        changes["ResourceConfig"] = {**job.spec["ResourceConfig"], **request["ResourceConfig"]}
+    ctx.tx.rows.save(job, spec={**job.spec, **changes})
+    return {"TrainingJobArn": job.arn}
+
+
+@sagemaker.operation
+def delete_training_job(ctx: Context, request: Json) -> None:
+    """Remove a job that has ended; its name is free again."""
+    job = _find(ctx, request["TrainingJobName"])
+    if job.state in STOPPABLE:
+        raise ValidationException(f"The training job {job.name} is in status {job.state} and cannot be deleted.")
+    ctx.tx.rows.delete(job)

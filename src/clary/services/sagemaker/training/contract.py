@@ -1,0 +1,173 @@
+"""What a training process finds: configuration files, environment, processes of a job. The ``/opt/ml`` contract."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....executors.local import uid_of
+from ....executors.spec import Mount, ProcessSpec
+from ....provider.platform import Platform
+from ....settings import Settings
+from ....store.rows import Row
+from ..images import python, resolve
+from ..instances import memory_limit
+from ..runtime_environment import base_environment
+
+Json = dict[str, Any]
+DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of a job."""
+
+    name: str
+    index: int
+    instance_type: str
+    group: str
+    folder: Path  # its state: lock, log, exit; its files lie in ml/ and tmp/
+
+    @property
+    def ml(self) -> Path:
+        """What the process sees as ``/opt/ml``."""
+        return self.folder / "ml"
+
+
+def hosts(settings: Settings, row: Row) -> list[Host]:
+    """A job's hosts, ``algo-1`` first."""
+    resources = row.spec.get("ResourceConfig", {})
+    groups = resources.get("InstanceGroups") or [
+        {
+            "InstanceGroupName": "homogeneousCluster", "InstanceType": resources.get("InstanceType", "ml.m5.large"),
+            "InstanceCount": resources.get("InstanceCount", 1),
+        }
+    ]  # fmt: skip
+    run = settings.folder / "runs" / run_id(row)
+    found: list[Host] = []
+    for group in groups:
+        for _ in range(group["InstanceCount"]):
+            index = len(found)
+            name = f"algo-{index + 1}"
+            found.append(Host(name, index, group["InstanceType"], group["InstanceGroupName"], run / name))
+    return found
+
+
+def run_id(row: Row) -> str:
+    """The name of a job's folder: derived, never stored."""
+    return f"job-{row.uid}"
+
+
+def log_stream(row: Row, host: Host) -> str:
+    """The log stream of a host."""
+    return f"{row.name}/{host.name}-{int(row.created)}"
+
+
+def hyperparameters(row: Row) -> dict[str, str]:
+    """What the program reads, all strings."""
+    return dict(row.spec.get("HyperParameters") or {})
+
+
+def write_configuration(row: Row, all_hosts: list[Host], host: Host) -> None:
+    """The files under ``input/config``, and the folders that must be there."""
+    config = host.ml / "input" / "config"
+    for folder in (
+        config,
+        host.ml / "input" / "data",
+        host.ml / "model",
+        host.ml / "output" / "data",
+        host.ml / "code",
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+    (host.folder / "tmp").mkdir(exist_ok=True)
+    (host.folder / "tmp").chmod(0o1777)
+    (config / "hyperparameters.json").write_text(json.dumps(hyperparameters(row)))
+    mode = row.spec["AlgorithmSpecification"].get("TrainingInputMode", "File")
+    (config / "inputdataconfig.json").write_text(
+        json.dumps({c["ChannelName"]: _channel(c, mode) for c in row.spec.get("InputDataConfig") or ()})
+    )
+    groups = sorted({(h.group, h.instance_type) for h in all_hosts})
+    resources = {
+        "current_host": host.name, "current_instance_type": host.instance_type, "current_group_name": host.group,
+        "hosts": [h.name for h in all_hosts],
+        "instance_groups": [
+            {
+                "instance_group_name": group, "instance_type": kind,
+                "hosts": [h.name for h in all_hosts if h.group == group],
+            }
+            for group, kind in groups
+        ],
+        "network_interface_name": "lo",
+    }  # fmt: skip
+    (config / "resourceconfig.json").write_text(json.dumps(resources))
+
+
+def _channel(channel: Json, mode: str) -> Json:
+    source = channel.get("DataSource", {})
+    shown = {
+        "TrainingInputMode": channel.get("InputMode") or mode,
+        "S3DistributionType": source.get("S3DataSource", {}).get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+    }
+    return {**shown, "ContentType": channel["ContentType"]} if channel.get("ContentType") else shown
+
+
+def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> ProcessSpec:
+    """The process of a host."""
+    algorithm = row.spec["AlgorithmSpecification"]
+    runtime = resolve(algorithm["TrainingImage"])
+    entry, arguments = algorithm.get("ContainerEntrypoint"), algorithm.get("ContainerArguments") or []
+    call = ""
+    command: tuple[str, ...] = ()
+    if entry:
+        command = (*entry, *arguments)
+    elif runtime.train and "sagemaker_program" not in hyperparameters(row):
+        call = runtime.train
+    else:
+        command = (python(), "-m", "clary.runtimes.script_mode", "train")
+    addresses = _addresses(row, all_hosts)
+    environment = {
+        **base_environment(platform, row, row.spec["RoleArn"], row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
+        "TRAINING_JOB_NAME": row.name, "TRAINING_JOB_ARN": row.arn, "CLARY_IMAGE_TAG": runtime.tag,
+        "CURRENT_HOST": host.name, "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
+    }  # fmt: skip
+    mounts = [Mount(str(host.ml), "/opt/ml", True), Mount(str(host.folder / "tmp"), "/tmp", True)]
+    mounts += (Mount(str(path), f"/opt/ml/input/data/{path.name}") for path in sorted((host.folder / "fast").glob("*")))
+    if checkpoints := row.spec.get("CheckpointConfig"):
+        local = checkpoints.get("LocalPath", DEFAULT_CHECKPOINTS)
+        environment["CLARY_CHECKPOINTS"] = local
+        if not local.startswith("/opt/ml/"):
+            mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
+    environment |= row.spec.get("Environment") or {}
+    return ProcessSpec(
+        id=f"{run_id(row)}-{host.name}",
+        folder=str(host.folder),
+        call=call,
+        command=command,
+        environment=environment,
+        mounts=tuple(mounts),
+        hostname=host.name,
+        hosts=addresses,
+        directory="/opt/ml/code" if command else "/",
+        network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
+        memory_bytes=memory_limit(host.instance_type),
+        uid=uid_of(run_id(row)),
+        sandbox=platform.settings.sandbox,
+        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
+    )
+
+
+def _addresses(row: Row, all_hosts: list[Host]) -> dict[str, str]:
+    """A loopback address for each host, so that the same port can be used on all of them."""
+    digest = int(row.uid[:8], 16)
+    return {h.name: f"127.{64 + digest % 64}.{digest // 64 % 254 + 1}.{h.index + 1}" for h in all_hosts}
+
+
+def checkpoint_folder(row: Row, host: Host) -> Path:
+    """Where a host's checkpoints lie on this machine."""
+    local = row.spec["CheckpointConfig"].get("LocalPath", DEFAULT_CHECKPOINTS)
+    if local.startswith("/opt/ml/"):
+        return host.ml / Path(local).relative_to("/opt/ml")
+    return host.folder / "checkpoints"

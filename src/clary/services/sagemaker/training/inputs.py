@@ -1,0 +1,300 @@
+"""Channels to files: copying (File), linking read-only (FastFile), feeding FIFOs (Pipe); checkpoints from S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ....control.activities import Cancelled
+from ....executors.archives import ArchiveError, unpack
+from ....executors.local import uid_of
+from ....executors.spec import ProcessSpec
+from ....provider.platform import Platform
+from ....store.objects import NoSuchBucket, Object, split_uri
+from ....store.rows import Row
+from .contract import Host, checkpoint_folder, hosts, run_id, write_configuration
+
+Json = dict[str, Any]
+STAGED = "staged"
+
+
+class InputError(Exception):
+    """Inputs that cannot be had; the text is the job's FailureReason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An object and its path inside the channel."""
+
+    path: str
+    source: Object
+
+
+def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
+    """Make every host's folder complete; on a folder that an earlier try left, begin anew."""
+    all_hosts = hosts(platform.settings, row)
+    root = all_hosts[0].folder.parent
+    if (root / STAGED).exists():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    for host in all_hosts:
+        write_configuration(row, all_hosts, host)
+    mode = row.spec["AlgorithmSpecification"].get("TrainingInputMode", "File")
+    for channel in row.spec.get("InputDataConfig") or ():
+        _stage_channel(platform, row, channel, channel.get("InputMode") or mode, all_hosts, cancel)
+    if row.spec.get("CheckpointConfig"):
+        for host in all_hosts:
+            _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
+    _fetch_code(platform, row, all_hosts)
+    uid = uid_of(run_id(row))
+    if uid:
+        for host in all_hosts:
+            _own(host.ml, uid)
+            if (host.folder / "checkpoints").exists():
+                _own(host.folder / "checkpoints", uid)
+    (root / STAGED).touch()
+
+
+def _fetch_code(platform: Platform, row: Row, all_hosts: list[Host]) -> None:
+    """Script mode: the source archive that the SDK uploaded, unpacked where the program is run."""
+    text = (row.spec.get("HyperParameters") or {}).get("sagemaker_submit_directory", "")
+    uri = text.strip().strip('"')
+    if not uri.startswith("s3://"):
+        return
+    try:
+        found = platform.objects.find(*split_uri(uri))
+    except (LookupError, ValueError):
+        raise InputError(
+            f"ClientError: The source archive {uri} (sagemaker_submit_directory) does not exist."
+        ) from None
+    for host in all_hosts:
+        archive = host.folder / "source.tar.gz"
+        archive.unlink(missing_ok=True)
+        platform.objects.copy_to(found, archive)
+        try:
+            unpack(archive, host.ml / "code")
+        except ArchiveError as error:
+            raise InputError(f"ClientError: The source archive {uri} cannot be unpacked: {error}") from None
+        finally:
+            archive.unlink()
+
+
+def _own(folder: Path, uid: int) -> None:
+    os.chown(folder, uid, uid)
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(os.path.join(where, name), uid, uid, follow_symlinks=False)
+
+
+def _stage_channel(
+    platform: Platform, row: Row, channel: Json, mode: str, all_hosts: list[Host], cancel: threading.Event
+) -> None:
+    name, source = channel["ChannelName"], channel.get("DataSource", {}).get("S3DataSource")
+    if source is None:
+        raise InputError(f"ClientError: Channel {name} has no S3DataSource; file systems cannot be mounted here.")
+    wanted = source.get("InstanceGroupNames")
+    receiving = [h for h in all_hosts if not wanted or h.group in wanted]
+    if source["S3DataType"] == "AugmentedManifestFile":
+        if mode != "Pipe":
+            raise InputError(f"ClientError: Channel {name}: AugmentedManifestFile needs Pipe mode.")
+        _feed_manifest(platform, row, channel, receiving)
+        return
+    items = list_items(platform, name, source)
+    if (seed := (channel.get("ShuffleConfig") or {}).get("Seed")) is not None:
+        random.Random(seed).shuffle(items)
+    sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
+    for position, host in enumerate(receiving):
+        own = items[position :: len(receiving)] if sharded else items
+        match mode:
+            case "Pipe":
+                _feed(platform, row, channel, host, own)
+            case "FastFile":
+                _link(platform, host, name, own, cancel)
+            case _:
+                _copy(platform, host, name, own, cancel)
+
+
+def list_items(platform: Platform, name: str, source: Json) -> list[Item]:
+    """A channel's objects with their paths; InputError when there are none."""
+    uri = source["S3Uri"]
+    try:
+        bucket, key = split_uri(uri)
+        if source["S3DataType"] == "ManifestFile":
+            return _manifest(platform, bucket, key)
+        found = platform.objects.under(bucket, key)
+    except NoSuchBucket as error:
+        raise InputError(
+            f"ClientError: Data download failed: NoSuchBucket (404): The bucket {error} of channel {name} does not exist."
+        ) from None
+    except ValueError as error:
+        raise InputError(f"ClientError: Data download failed: {error} (channel {name}).") from None
+    items = [Item(_relative(o.key, key), o) for o in found if not o.key.endswith("/")]
+    if not items:
+        raise InputError(
+            f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input data source '
+            f"(channel {name}). Please ensure that the bucket exists in the selected region, that objects exist under "
+            "that S3 prefix, and that the role has s3:ListBucket permissions on the bucket."
+        )
+    return items
+
+
+def _relative(key: str, prefix: str) -> str:
+    """A key's path inside the channel: without the prefix; a prefix inside a name keeps the whole name."""
+    if key == prefix:
+        return key.rpartition("/")[2]
+    if prefix == "" or prefix.endswith("/") or key[len(prefix)] == "/":
+        return key[len(prefix) :].lstrip("/")
+    return key[prefix.rfind("/") + 1 :]
+
+
+def _manifest(platform: Platform, bucket: str, key: str) -> list[Item]:
+    try:
+        entries = json.loads(platform.objects.read(platform.objects.find(bucket, key)))
+        base_bucket, base_key = split_uri(entries[0]["prefix"])
+        names = [str(e) for e in entries[1:]]
+    except LookupError:
+        raise InputError(
+            f"ClientError: Data download failed: the manifest s3://{bucket}/{key} does not exist."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"ClientError: Data download failed: the manifest s3://{bucket}/{key} is not a JSON list that begins with "
+            'a {"prefix": "s3://…"} object.'
+        ) from None
+    items: list[Item] = []
+    for name in names:
+        try:
+            items.append(Item(name, platform.objects.find(base_bucket, base_key + name)))
+        except LookupError:
+            raise InputError(
+                f"ClientError: Data download failed: the manifest names s3://{base_bucket}/{base_key}{name}, which does not exist."
+            ) from None
+    return items
+
+
+def _place(folder: Path, item: Item) -> Path:
+    """An item's file; keys that would leave the channel's folder are refused."""
+    parts = PurePosixPath(item.path).parts
+    if not parts or any(p in ("..", "/") for p in parts) or "\0" in item.path:
+        raise InputError(
+            f"ClientError: The key {item.source.key!r} cannot be a file: its path would leave the channel."
+        )
+    target = folder.joinpath(*parts)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"ClientError: The key {item.source.key!r} lies below another object of the channel; a file cannot also be a folder."
+        ) from None
+    return target
+
+
+def _copy(platform: Platform, host: Host, name: str, items: list[Item], cancel: threading.Event) -> None:
+    folder = host.ml / "input" / "data" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        if cancel.is_set():
+            raise Cancelled
+        platform.objects.copy_to(item.source, _place(folder, item))
+
+
+def _link(platform: Platform, host: Host, name: str, items: list[Item], cancel: threading.Event) -> None:
+    """FastFile: a folder of links to the stored bytes, mounted read-only."""
+    folder = host.folder / "fast" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (host.ml / "input" / "data" / name).mkdir(parents=True, exist_ok=True)
+    for item in items:
+        if cancel.is_set():
+            raise Cancelled
+        platform.objects.link_to(item.source, _place(folder, item))
+
+
+def _feed(platform: Platform, row: Row, channel: Json, host: Host, items: list[Item]) -> None:
+    """Pipe: a process of its own writes the objects into one FIFO after another."""
+    parts = [[str(p) for p in platform.objects.paths(i.source)] for i in items]
+    wrap = channel.get("RecordWrapperType", "None") == "RecordIO"
+    gzip = channel.get("CompressionType", "None") == "Gzip"
+    seed = (channel.get("ShuffleConfig") or {}).get("Seed")
+    _start_feeder(platform, row, channel, host, {"objects": parts, "gzip": gzip, "recordio": wrap, "seed": seed})
+
+
+def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[Host]) -> None:
+    source = channel["DataSource"]["S3DataSource"]
+    bucket, key = split_uri(source["S3Uri"])
+    try:
+        text = platform.objects.read(platform.objects.find(bucket, key)).decode()
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except LookupError:
+        raise InputError(f"ClientError: Data download failed: the manifest {source['S3Uri']} does not exist.") from None
+    except ValueError:
+        raise InputError(
+            f"ClientError: Data download failed: the manifest {source['S3Uri']} is not JSON Lines."
+        ) from None
+    names = source.get("AttributeNames") or []
+    records: list[list[Any]] = []
+    for line in lines:
+        for name in names:
+            if name not in line:
+                raise InputError(
+                    f"ClientError: The manifest {source['S3Uri']} has a line without the attribute {name!r}."
+                )
+            records.append(_attribute(platform, name, line[name]))
+    wrap = channel.get("RecordWrapperType", "None") == "RecordIO"
+    seed = (channel.get("ShuffleConfig") or {}).get("Seed")
+    sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
+    width = max(1, len(names))
+    rows = [records[i : i + width] for i in range(0, len(records), width)]
+    for position, host in enumerate(receiving):
+        own = rows[position :: len(receiving)] if sharded else rows
+        flat = [part for line in own for part in line]
+        _start_feeder(platform, row, channel, host, {"objects": flat, "gzip": False, "recordio": wrap, "seed": seed})
+
+
+def _attribute(platform: Platform, name: str, value: Any) -> list[Any]:
+    """A record's source: files of the object that a ``-ref`` attribute names, or the attribute's own JSON text."""
+    if not name.endswith("-ref"):
+        return [{"text": json.dumps(value)}]
+    try:
+        return [str(p) for p in platform.objects.paths(platform.objects.find(*split_uri(str(value))))]
+    except (LookupError, ValueError):
+        raise InputError(f"ClientError: The manifest refers to {value}, which does not exist.") from None
+
+
+def _start_feeder(platform: Platform, row: Row, channel: Json, host: Host, plan: Json) -> None:
+    name = channel["ChannelName"]
+    folder = host.folder.parent / f"feed-{host.name}-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    fifo = host.ml / "input" / "data" / name
+    plan_path = folder / "plan.json"
+    plan_path.write_text(json.dumps({**plan, "fifo": str(fifo)}))
+    first = fifo.with_name(f"{name}_0")
+    os.mkfifo(first)
+    os.chmod(first, 0o666)
+    executor = platform.services["executor"]
+    executor.start(
+        ProcessSpec(
+            id=f"{run_id(row)}-feed-{host.name}-{name}", folder=str(folder), call="clary.executors.feeder:main",
+            environment={"CLARY_FEED": str(plan_path), "PATH": os.defpath}, sandbox="off",
+            supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
+        )
+    )  # fmt: skip
+
+
+def _fetch_checkpoints(platform: Platform, row: Row, folder: Path, cancel: threading.Event) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        bucket, key = split_uri(row.spec["CheckpointConfig"]["S3Uri"])
+        found = platform.objects.under(bucket, key)
+    except (NoSuchBucket, ValueError) as error:
+        raise InputError(f"ClientError: The checkpoint location cannot be read: {error}") from None
+    for item in (Item(_relative(o.key, key), o) for o in found if not o.key.endswith("/")):
+        if cancel.is_set():
+            raise Cancelled
+        platform.objects.copy_to(item.source, _place(folder, item))

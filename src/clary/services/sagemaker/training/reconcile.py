@@ -1,0 +1,209 @@
+"""Brings training jobs to their end: looks at what is, lets the machine decide, acts, records."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from ....clock import now
+from ....control.activities import Activities
+from ....control.loop import Outcome
+from ....control.shipping import Shipper
+from ....executors import files
+from ....executors.local import LocalExecutor, Sight, explain
+from ....provider.platform import Platform
+from ....store.logs import StreamKey
+from ....store.rows import Row
+from ..watching import Watcher
+from . import contract, inputs, outputs
+from .machine import Job, Seen, Verdict, step
+from .status import advance, primary
+
+Json = dict[str, Any]
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)|[A-Z]\w*)(?::.*)?$")
+
+
+class TrainingReconciler:
+    """Training jobs."""
+
+    kind = "TrainingJob"
+
+    def __init__(
+        self, platform: Platform, executor: LocalExecutor, activities: Activities, shipper: Shipper, watcher: Watcher
+    ):
+        self._platform = platform
+        self._executor = executor
+        self._activities = activities
+        self._shipper = shipper
+        self._watcher = watcher
+
+    async def reconcile(self, row: Row) -> Outcome:
+        """One look and one step."""
+        job = _job(row)
+        all_hosts = contract.hosts(self._platform.settings, row)
+        seen, result = await self._observe(row, job, all_hosts)
+        decided = step(job, seen, now())
+        if decided.job.over and not job.over:
+            await self._drain(row, all_hosts)
+        for action in decided.do:
+            await self._act(action, row, decided.job, all_hosts)
+        status = (
+            row.status
+            if decided.job.phase == job.phase
+            else advance(row.status, decided.job, now(), len(all_hosts), result)
+        )
+        return Outcome(status, _private(decided.job), primary(decided.job), decided.again)
+
+    # ---- looking ---------------------------------------------------------------------------------------------------
+
+    async def _observe(self, row: Row, job: Job, all_hosts: list[contract.Host]) -> tuple[Seen, Json]:
+        match job.phase:
+            case "Downloading":
+                return self._see_inputs(row), {}
+            case "Training" | "Stopping":
+                state, error = await asyncio.to_thread(self._see_run, row, all_hosts)
+                return Seen(run=state, run_error=error), {}
+            case "Uploading":
+                found = self._activities.see(f"{row.uid}:outputs")
+                error = _told(found.error) if found.error else ""
+                return Seen(outputs=found.state, outputs_error=error), found.result or {}
+        return Seen(), {}
+
+    def _see_inputs(self, row: Row) -> Seen:
+        found = self._activities.see(f"{row.uid}:inputs")
+        return Seen(inputs=found.state, inputs_error=_told(found.error) if found.error else "")
+
+    def _see_run(self, row: Row, all_hosts: list[contract.Host]) -> tuple[str, str]:
+        """The job's processes as one: it runs while all run, fails when one fails, is done when all are."""
+        sights = [self._executor.see(h.folder) for h in all_hosts]
+        for host, sight in zip(all_hosts, sights, strict=True):
+            if sight.state == "vanished":
+                return "vanished", (
+                    f"InternalServerError: The process of {host.name} ended without leaving its exit status (it or its "
+                    f"supervisor was killed from outside). Its log: {LOG_GROUP} {contract.log_stream(row, host)}"
+                )
+            if sight.state == "exited" and sight.code:
+                return "failed", self._why(row, host, sight)
+        if any(s.state == "running" for s in sights):
+            for host, sight in zip(all_hosts, sights, strict=True):
+                if sight.pid:
+                    self._watcher.watch(row.key, host.folder, sight.pid)
+            return "running", ""
+        return ("exited" if all(s.state == "exited" for s in sights) else "absent"), ""
+
+    def _why(self, row: Row, host: contract.Host, sight: Sight) -> str:
+        """The reason of a failure: the failure file, else the last exception of the log, and the exit code in words."""
+        ending = explain(sight.code, sight.out_of_memory)
+        text = files.read_text(host.ml, "output/failure", 1024).strip()
+        if not text:
+            text = last_exception(files.read_text_tail(host.folder / "log", 16 << 10))
+        where = f" on {host.name}" if len(contract.hosts(self._platform.settings, row)) > 1 else ""
+        prefix = "" if text.startswith(("AlgorithmError", "ClientError", "InternalServerError")) else "AlgorithmError: "
+        tail = f", {ending}{where}"
+        log = f". Log: {LOG_GROUP}/{contract.log_stream(row, host)}"
+        return prefix + text[: 1024 - len(prefix) - len(tail) - len(log)] + tail + log
+
+    # ---- doing -----------------------------------------------------------------------------------------------------
+
+    async def _act(self, action: str, row: Row, job: Job, all_hosts: list[contract.Host]) -> None:
+        match action:
+            case "stage":
+                self._activities.start(f"{row.uid}:inputs", lambda cancel: inputs.stage(self._platform, row, cancel))
+            case "abandon":
+                self._activities.forget(f"{row.uid}:inputs")
+            case "start":
+                await self._start(row, all_hosts)
+            case "follow":
+                await self._follow(row, all_hosts)
+            case "stop":
+                for host in all_hosts:
+                    await asyncio.to_thread(self._executor.stop, host.folder, self._platform.settings.stop_seconds)
+            case "upload":
+                await self._upload(row, job, all_hosts)
+            case "sweep":
+                await self._sweep(row, all_hosts)
+
+    async def _start(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        self._activities.forget(f"{row.uid}:inputs")
+        for host in all_hosts:
+            spec = await asyncio.to_thread(contract.process, self._platform, row, all_hosts, host)
+            await asyncio.to_thread(self._executor.start, spec)
+        await self._follow(row, all_hosts)
+
+    async def _follow(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        """Ship the hosts' logs, mirror their checkpoints."""
+        for host in all_hosts:
+            key = StreamKey(row.account, row.region, LOG_GROUP, contract.log_stream(row, host))
+            await self._shipper.follow(host.folder / "log", key)
+        if row.spec.get("CheckpointConfig"):
+            self._activities.start(f"{row.uid}:checkpoints", lambda cancel: self._mirror(row, all_hosts, cancel))
+
+    def _mirror(self, row: Row, all_hosts: list[contract.Host], cancel: threading.Event) -> None:
+        mirrors = [outputs.Mirror(self._platform, row, h) for h in all_hosts]
+        while not cancel.wait(1.0):
+            for mirror in mirrors:
+                mirror.sync()
+
+    async def _upload(self, row: Row, job: Job, all_hosts: list[contract.Host]) -> None:
+        for host in all_hosts:  # of several hosts one may have failed while the others still run
+            await asyncio.to_thread(self._executor.kill, host.folder)
+        self._activities.forget(f"{row.uid}:checkpoints")
+        await self._drain(row, all_hosts)
+        keep = job.verdict is not None and job.verdict.phase != "Failed"
+        self._activities.start(f"{row.uid}:outputs", lambda cancel: outputs.upload(self._platform, row, keep, cancel))
+
+    async def _drain(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        """Everything that was printed is stored before the job's end is known."""
+        for host in all_hosts:
+            if (host.folder / "log").exists():
+                key = StreamKey(row.account, row.region, LOG_GROUP, contract.log_stream(row, host))
+                await self._shipper.follow(host.folder / "log", key)
+                await self._shipper.drain(host.folder / "log")
+
+    async def _sweep(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        for part in ("inputs", "outputs", "checkpoints"):
+            self._activities.forget(f"{row.uid}:{part}")
+        root = all_hosts[0].folder.parent
+        await asyncio.to_thread(self._sweep_folder, root)
+
+    def _sweep_folder(self, root: Any) -> None:
+        for lock in root.glob("*/lock"):
+            self._executor.kill(lock.parent)
+        self._executor.sweep(root)
+
+
+def _job(row: Row) -> Job:
+    private = row.private
+    verdict = private.get("verdict")
+    return Job(
+        row.name, private.get("phase", "Starting"), bool(row.wish.get("stop")), private.get("began"),
+        float(row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
+        Verdict(**verdict) if verdict else None,
+    )  # fmt: skip
+
+
+def _private(job: Job) -> Json:
+    return {"phase": job.phase, "began": job.began, "verdict": asdict(job.verdict) if job.verdict else None}
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, (inputs.InputError, outputs.OutputError)):
+        return str(error)
+    return f"InternalServerError: {type(error).__name__}: {error}"
+
+
+def last_exception(text: str) -> str:
+    """The last traceback of a log: its exception, and where it was raised."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    for i in range(len(lines) - 1, -1, -1):
+        if _EXCEPTION.match(lines[i]) and any(x.startswith("Traceback") for x in lines[max(0, i - 60) : i]):
+            where = ""
+            with contextlib.suppress(StopIteration):
+                where = next(x.strip() for x in reversed(lines[:i]) if x.lstrip().startswith("File "))
+            return f"{lines[i]}" + (f" ({where})" if where else "")
+    return lines[-1] if lines else ""

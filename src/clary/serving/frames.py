@@ -1,0 +1,47 @@
+"""What the front and a replica say to each other: batches of requests one way, batches of answers the other.
+
+A message is its length (uint32), a count (uint16), then for each item two lengths (uint32) – head and body – and at
+last all heads and bodies. Little endian. A head is a few fields joined by NUL: of a request Content-Type, Accept,
+custom attributes, inference id, target model; of an answer status, Content-Type, custom attributes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+MAX_MESSAGE = 256 << 20
+SEPARATOR = b"\0"
+PING = b"\0ping"
+
+Item = tuple[bytes, bytes]
+"""Head and body."""
+
+_COUNT = struct.Struct("<IH")
+
+
+def pack(items: Sequence[Item]) -> bytes:
+    """One message."""
+    lengths: list[int] = []
+    parts: list[bytes] = []
+    size = 2
+    for head, body in items:
+        lengths += (len(head), len(body))
+        parts += (head, body)
+        size += 8 + len(head) + len(body)
+    return b"".join((_COUNT.pack(size, len(items)), struct.pack(f"<{len(lengths)}I", *lengths), *parts))
+
+
+def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Item]:
+    """The items of the message whose count stands at ``at`` and which is ``size`` bytes long."""
+    (count,) = struct.unpack_from("<H", data, at)
+    lengths = struct.unpack_from(f"<{2 * count}I", data, at + 2)
+    position = at + 2 + 8 * count
+    if position + sum(lengths) != at + size:
+        raise ValueError("a message's lengths do not add up")
+    items: list[Item] = []
+    for i in range(0, 2 * count, 2):
+        middle, end = position + lengths[i], position + lengths[i] + lengths[i + 1]
+        items.append((bytes(data[position:middle]), bytes(data[middle:end])))
+        position = end
+    return items

@@ -1,0 +1,92 @@
+"""Chooses a variant and a replica for a request. Built from a table; links to replicas outlive tables."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import accumulate
+
+from .link import FrameLink, HttpLink, connect
+from .table import Replica, Table
+
+Links = dict[Replica, FrameLink | HttpLink]
+
+
+class LiveVariant:
+    """A variant with its links."""
+
+    __slots__ = ("container", "links", "name", "name_header")
+
+    def __init__(self, name: str, container: str, links: list[FrameLink | HttpLink]):
+        self.name = name
+        self.container = container
+        self.links = links
+        self.name_header = name.encode()
+
+    def pick(self) -> FrameLink | HttpLink | None:
+        """The link with the least under way; None when no replica is alive."""
+        best: FrameLink | HttpLink | None = None
+        for link in self.links:
+            if link.alive and (best is None or link.outstanding < best.outstanding):
+                if link.outstanding == 0:
+                    return link
+                best = link
+        return best
+
+
+class LiveEndpoint:
+    """An endpoint ready to route."""
+
+    __slots__ = ("_cumulative", "_only", "_weighted", "account", "by_name", "name", "region")
+
+    def __init__(self, account: str, region: str, name: str, variants: list[tuple[LiveVariant, float]]):
+        self.account = account
+        self.region = region
+        self.name = name
+        self.by_name = {v.name: v for v, _ in variants}
+        self._weighted = [v for v, w in variants if w > 0]
+        self._cumulative = list(accumulate(w for _, w in variants if w > 0))
+        self._only = self._weighted[0] if len(self._weighted) == 1 else None
+
+    def choose(self) -> LiveVariant | None:
+        """A variant by weight; None when every weight is zero."""
+        if self._only is not None:
+            return self._only
+        if not self._weighted:
+            return None
+        return random.choices(self._weighted, cum_weights=self._cumulative)[0]
+
+
+class Router:
+    """The endpoints of the present table."""
+
+    def __init__(self, lost: Callable[[str], None]):
+        self._lost = lost
+        self._links: Links = {}
+        self._endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
+
+    def replace(self, table: Table) -> None:
+        """Route by a new table: links that it keeps are kept, the others finish what they have and close."""
+        links: Links = {}
+        endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
+        for endpoint in table.endpoints:
+            variants: list[tuple[LiveVariant, float]] = []
+            for variant in endpoint.variants:
+                own = []
+                for replica in variant.replicas:
+                    link = self._links.get(replica)
+                    if link is None or not link.alive:
+                        link = connect(replica, self._lost)
+                    links[replica] = link
+                    own.append(link)
+                variants.append((LiveVariant(variant.name, variant.container, own), variant.weight))
+            key = (endpoint.account, endpoint.region, endpoint.name)
+            endpoints[key] = LiveEndpoint(*key, variants)
+        for replica, link in self._links.items():
+            if links.get(replica) is not link:
+                link.close()
+        self._links, self._endpoints = links, endpoints
+
+    def find(self, account: str, region: str, name: str) -> LiveEndpoint | None:
+        """An endpoint, or None."""
+        return self._endpoints.get((account, region, name))

@@ -1,0 +1,100 @@
+"""The routing table: who may call, which endpoint has which replicas. Published by control, read by the front.
+
+A table is immutable and replaced whole. It lies in a file, so a front that starts while control is away still serves.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process that answers predictions."""
+
+    id: str
+    socket: str  # the path of its Unix socket, or host:port
+    protocol: str  # "frames" for our own runtimes, "http" for containers and scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One production variant: its share of the traffic and the replicas that are ready."""
+
+    name: str
+    weight: float
+    replicas: tuple[Replica, ...]
+    container: str = "primary"
+    strategy: str = "LEAST_OUTSTANDING_REQUESTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint that is in service."""
+
+    account: str
+    region: str
+    name: str
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A long-term access key."""
+
+    id: str
+    secret: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything a front needs to serve without asking anybody."""
+
+    account: str = ""
+    open: bool = False
+    seal: str = ""  # hex of the key that opens session tokens
+    keys: tuple[Key, ...] = ()
+    endpoints: tuple[Endpoint, ...] = field(default=())
+
+    def dump(self) -> bytes:
+        """The table as it is stored."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def load(cls, data: bytes) -> Table:
+        """A table from its stored form."""
+        raw: Json = orjson.loads(data)
+        return cls(
+            raw["account"], raw["open"], raw["seal"], tuple(Key(**k) for k in raw["keys"]),
+            tuple(_endpoint(e) for e in raw["endpoints"]),
+        )  # fmt: skip
+
+
+def _endpoint(raw: Json) -> Endpoint:
+    variants = tuple(Variant(**{**v, "replicas": tuple(Replica(**r) for r in v["replicas"])}) for v in raw["variants"])
+    return Endpoint(raw["account"], raw["region"], raw["name"], variants)
+
+
+def write(path: Path, table: Table) -> None:
+    """Replace the stored table in one step; only its owner can read it, as it holds secrets."""
+    aside = path.with_suffix(".new")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(table.dump())
+    os.rename(aside, path)
+
+
+def read(path: Path) -> Table:
+    """The stored table; an empty one when there is none."""
+    try:
+        return Table.load(path.read_bytes())
+    except FileNotFoundError:
+        return Table()

@@ -1,0 +1,89 @@
+"""Every setting, its environment variable and its default. ``docs/reference/settings.md`` is generated from here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PORT = 4566
+DEFAULT_ACCOUNT = "000000000000"
+DEFAULT_REGION = "us-east-1"
+EXECUTION_ROLE = "AmazonSageMaker-ExecutionRole"
+
+
+def _setting(default: Any, about: str) -> Any:
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One platform's settings. Read from ``CLARY_<NAME>``; the command line overrides them."""
+
+    home: str = _setting("~/.clary", "Folder of everything durable.")
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(DEFAULT_PORT, "Port of all services; 0 takes a free one.")
+    database: str = _setting("", "Database URL (`postgresql://…`); empty means SQLite in the home folder.")
+    region: str = _setting(DEFAULT_REGION, "Region of requests that name none.")
+    account: str = _setting(DEFAULT_ACCOUNT, "Account that the first start makes.")
+    open: bool = _setting(False, "Accept any credentials; loopback only.")
+    ephemeral: bool = _setting(False, "Keep nothing: a temporary home, no syncing to disk.")
+    hold_seconds: float = _setting(8.0, "How long a Describe waits for a transition to end, from its beginning.")
+    sandbox: str = _setting("auto", "`auto`, `on` (refuse to run jobs without one) or `off`.")
+    stop_seconds: float = _setting(120.0, "Grace between SIGTERM and SIGKILL when a training job is stopped.")
+    drain_seconds: float = _setting(30.0, "Grace for a replica that no longer gets requests.")
+    startup_seconds: float = _setting(240.0, "How long a replica may take to answer its first ping.")
+    log_level: str = _setting("info", "Level of the platform's own log.")
+    zygote: bool = _setting(True, "Keep a runtime with xgboost imported, so that jobs start by forking.")
+
+    @property
+    def folder(self) -> Path:
+        """The home folder."""
+        return Path(self.home).expanduser().absolute()
+
+    @property
+    def durable(self) -> bool:
+        """Whether an acknowledged write must survive a power cut."""
+        return not self.ephemeral
+
+    @property
+    def database_url(self) -> str:
+        """The database in use."""
+        return self.database or f"sqlite:///{self.folder / 'clary.db'}"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Settings from ``CLARY_*`` variables, with overrides that are not None laid on top; ValueError when unreadable."""
+    values: dict[str, Any] = {}
+    for spec in fields(Settings):
+        text = environment.get(f"CLARY_{spec.name.upper()}")
+        if text is not None:
+            values[spec.name] = _read(spec.name, type(spec.default), text)
+    values |= {k: v for k, v in overrides.items() if v is not None}
+    settings = Settings(**values)
+    if settings.open and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError(f"open mode accepts any credentials and so listens on loopback only, not on {settings.host}")
+    if settings.ephemeral and "home" not in values:
+        settings = Settings(**{**values, "home": tempfile.mkdtemp(prefix="clary-")})
+    return settings
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The variables from which ``from_environment`` makes the same settings."""
+    return {f"CLARY_{spec.name.upper()}": _write(getattr(settings, spec.name)) for spec in fields(Settings)}
+
+
+def _write(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _read(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        return text.strip().lower() in ("1", "true", "yes", "on")
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"CLARY_{name.upper()} is {text!r}, which is not a {kind.__name__}") from None

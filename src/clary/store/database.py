@@ -1,0 +1,95 @@
+"""One engine: SQLite by default, PostgreSQL by URL. Transactions, and what is told after they commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from .migrations import migrate
+from .rows import Key, Rows, Tags
+
+Listener = Callable[[list[Key]], None]
+
+
+class Transaction:
+    """What a handler sees of the store while its transaction is open."""
+
+    def __init__(self, connection: Connection):
+        self.connection = connection
+        self.changed: list[Key] = []
+        self.after_commit: list[Callable[[], None]] = []
+        self.rows = Rows(connection, self.changed)
+        self.tags = Tags(connection)
+
+
+class Database:
+    """Opens transactions. Listeners hear, after each commit, which rows it changed."""
+
+    def __init__(self, url: str, durable: bool = True):
+        self.url = url
+        self.engine = _engine(url, durable)
+        self.sqlite = self.engine.dialect.name == "sqlite"
+        self.listeners: list[Listener] = []
+        self._writer = threading.Lock()  # SQLite has one writer: waiting here is cheaper than its busy loop
+        with self.write() as tx:
+            migrate(tx.connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        if self.sqlite:
+            self._writer.acquire()
+        try:
+            with self.engine.connect().execution_options(clary_write=True) as connection:
+                transaction = Transaction(connection)
+                with connection.begin():
+                    yield transaction
+        finally:
+            if self.sqlite:
+                self._writer.release()
+        for done in transaction.after_commit:
+            done()
+        if transaction.changed:
+            for listener in self.listeners:
+                listener(transaction.changed)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that sees one state of the database and changes nothing."""
+        with self.engine.connect() as connection, connection.begin():
+            yield Transaction(connection)
+
+    def close(self) -> None:
+        """Give up every connection."""
+        self.engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+def _engine(url: str, durable: bool) -> Engine:
+    if url.startswith(("postgres://", "postgresql://")):
+        return create_engine("postgresql+psycopg://" + url.split("://", 1)[1], pool_size=12, max_overflow=8)
+    engine = create_engine(url, pool_size=12, max_overflow=8, connect_args={"check_same_thread": False, "timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are ours, begun below
+        connection.execute("pragma journal_mode=wal")
+        connection.execute(f"pragma synchronous={'full' if durable else 'off'}")
+        connection.execute("pragma foreign_keys=on")
+        connection.execute("pragma cache_size=-2048")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("clary_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

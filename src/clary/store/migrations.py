@@ -1,0 +1,39 @@
+"""Numbered steps from an empty database to the present schema. A step that has shipped is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from .schema import metadata
+
+Step = Callable[[Connection], None]
+
+
+def _first(connection: Connection) -> None:
+    metadata.create_all(connection)
+
+
+STEPS: list[Step] = [_first]
+
+
+class NewerDatabase(RuntimeError):
+    """The database was written by a newer Clary."""
+
+
+def migrate(connection: Connection) -> int:
+    """Bring a database to the present version, in the caller's transaction; the number of steps taken."""
+    connection.execute(text("create table if not exists schema_version (version integer not null)"))
+    row = connection.execute(text("select version from schema_version")).fetchone()
+    version = row[0] if row else 0
+    if version > len(STEPS):
+        raise NewerDatabase(
+            f"the database has schema version {version}, this Clary knows {len(STEPS)}: upgrade Clary, "
+            "or point CLARY_HOME at another folder"
+        )
+    for step in STEPS[version:]:
+        step(connection)
+    statement = "update schema_version set version=:v" if row else "insert into schema_version values (:v)"
+    connection.execute(text(statement), {"v": len(STEPS)})
+    return len(STEPS) - version

@@ -1,0 +1,19 @@
+"""HTTP/1.1 over sockets: connections, bounded bodies, files sent without copying. Knows nothing of AWS."""
+
+from .message import Body, BodyTooLarge, Disconnected, FileSlice, FileSlices, Request, Response
+from .server import App, Connection, Connections, Limits, serving
+
+__all__ = [
+    "App",
+    "Body",
+    "BodyTooLarge",
+    "Connection",
+    "Connections",
+    "Disconnected",
+    "FileSlice",
+    "FileSlices",
+    "Limits",
+    "Request",
+    "Response",
+    "serving",
+]

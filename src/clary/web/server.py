@@ -1,0 +1,417 @@
+"""One connection: parse heads with llhttp, hand requests to an application, write its answers in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+
+from .message import Body, Disconnected, FileSlice, FileSlices, Request, Response
+
+log = logging.getLogger(__name__)
+
+App = Callable[[Request], Awaitable[Response]]
+"""Answers a request; what it raises is a bug and becomes a plain 500."""
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_NO_BODY = frozenset((204, 304))
+_SEND_CHUNK = 1 << 20
+_INLINE = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection."""
+
+    head_bytes: int = 64 << 10
+    head_seconds: float = 20.0  # from a request's first byte to the end of its head
+    stall_seconds: float = 60.0  # without a byte while a body is awaited or an answer is taken
+    idle_seconds: float = 120.0  # between requests
+    connections: int = 8192
+
+
+class Connections:
+    """The open connections of a server; a sweep ends the slow ones."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.open: set[Connection] = set()
+
+    async def sweep_forever(self, every: float = 1.0) -> None:
+        """End connections that are past one of their deadlines, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            now = time.monotonic()
+            for connection in list(self.open):
+                connection.expire(now)
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 on one transport. Requests are answered one at a time, in order."""
+
+    def __init__(self, app: App, pool: Connections, scheme: str = "http"):
+        # for the life of the connection
+        self._app = app
+        self._pool = pool
+        self.scheme = scheme
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._writable: asyncio.Future[None] | None = None
+        self._closing = False
+        self._peer = ""
+        # of the request being read
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._body: Body | None = None
+        self._continue = False
+        self._paused = False
+        self._touched = time.monotonic()
+        # of the request being answered
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[Request, bool]] = []
+
+    # ---- transport -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) and peer else ""
+        self._pool.open.add(self)
+        if len(self._pool.open) > self._pool.limits.connections:
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._pool.open.discard(self)
+        if self._body is not None:
+            self._body.fail(Disconnected("the client closed the connection"))
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(Disconnected("the client closed the connection"))
+        for request, _ in self._waiting:
+            request.body.fail(Disconnected("the client closed the connection"))
+        self._waiting.clear()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        self._touched = time.monotonic()
+        if self._in_head or self._body is None:
+            self._head_bytes += len(data)
+            if self._in_head and self._head_bytes > self._pool.limits.head_bytes:
+                self._refuse(431)
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the application answers; what follows belongs to the upgraded protocol
+        except httptools.HttpParserError:
+            self._refuse(400)
+
+    # ---- parser ----------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._head_bytes = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+        if len(self._headers) > 256:
+            self._refuse(431)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self._headers:
+            name = raw_name.decode("latin-1").lower()
+            value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        target = self._url.decode("latin-1")
+        if target.startswith(("http://", "https://")):  # a forward proxy's absolute form
+            target = "/" + target.split("://", 1)[1].partition("/")[2]
+        path, _, query = target.partition("?")
+        length = headers.get("content-length")
+        has_body = "transfer-encoding" in headers or (length is not None and length != "0")
+        body = Body(self, None if "transfer-encoding" in headers else int(length or 0))
+        self._body = body if has_body else None
+        self._continue = headers.get("expect", "").lower() == "100-continue" and has_body
+        method = self._parser.get_method().decode("latin-1")
+        request = Request(method, target, path, query, headers, body, self.scheme, self._peer)
+        if not has_body:
+            body.finish()
+        self._waiting.append((request, bool(self._parser.should_keep_alive())))
+        if self._task is None:
+            self._next()
+        elif len(self._waiting) > 16:
+            self._pause()  # pipelining deeper than this waits in the kernel
+
+    def on_body(self, data: bytes) -> None:
+        if self._body is not None and not self._body.feed(data):
+            self._pause()
+
+    def on_message_complete(self) -> None:
+        if self._body is not None:
+            self._body.finish()
+            self._body = None
+        self._head_bytes = 0
+
+    # ---- flow ------------------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        if not self._paused and not self._closing:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """The body's reader has room again."""
+        if self._paused and not self._closing:
+            self._paused = False
+            self._touched = time.monotonic()
+            self.transport.resume_reading()
+
+    def wants_body(self) -> None:
+        """The application reads the body: tell a client that waits for permission to send it."""
+        if self._continue and not self._closing:
+            self._continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def expire(self, now: float) -> None:
+        """End the connection if it is past a deadline."""
+        limits = self._pool.limits
+        quiet = now - self._touched
+        if self._in_head and quiet > limits.head_seconds:
+            self._refuse(408)
+        elif self._body is not None and not self._paused and quiet > limits.stall_seconds:
+            self._body.fail(Disconnected("the client stopped sending"))
+            if self._task is None:
+                self._refuse(408)
+        elif self._writable is not None and quiet > limits.stall_seconds * 2:
+            self.transport.abort()
+        elif self._task is None and not self._in_head and quiet > limits.idle_seconds:
+            self.close()
+
+    def close(self) -> None:
+        """Close after what was written."""
+        self._closing = True
+        self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answer a request that cannot be read, and close."""
+        if self._closing:
+            return
+        if self._task is None:
+            self.transport.write(_head(status, {"Content-Length": "0", "Connection": "close"}))
+        if self._body is not None:
+            self._body.fail(Disconnected("the request is malformed"))
+        self.close()
+
+    # ---- answering -------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        if self._waiting and not self._closing:
+            request, keep_alive = self._waiting.pop(0)
+            self._task = self._loop.create_task(self._answer(request, keep_alive))
+
+    async def _answer(self, request: Request, keep_alive: bool) -> None:
+        try:
+            try:
+                response = await self._app(request)
+            except Disconnected:
+                self.transport.abort()
+                return
+            except Exception:  # the outermost border: a bug must not end the server
+                log.exception("unhandled error while answering %s %s", request.method, request.path)
+                response = Response(500, {"Content-Type": "text/plain"}, b"internal error", close=True)
+            keep_alive = keep_alive and not response.close and not self._closing
+            if not request.body.complete:
+                keep_alive = False  # the rest of the body is unwanted: reading it would cost more than a connection
+            try:
+                await self._write(request, response, keep_alive)
+            except (Disconnected, ConnectionError):
+                self.transport.abort()
+                return
+            except Exception:  # a body that fails half-way: the client must see a broken transfer
+                log.exception("the answer to %s %s broke off", request.method, request.path)
+                self.transport.abort()
+                return
+            if response.upgrade is not None:
+                response.upgrade(self)
+                return
+            if not keep_alive:
+                self.close()
+        finally:
+            self._task = None
+            self._touched = time.monotonic()
+            if self._waiting:
+                self._next()
+            self.resume()
+
+    async def _write(self, request: Request, response: Response, keep_alive: bool) -> None:
+        headers = response.headers
+        if not keep_alive and response.upgrade is None:
+            headers["Connection"] = "close"
+        body = response.body
+        bare = request.method == "HEAD" or response.status in _NO_BODY or response.upgrade is not None
+        if isinstance(body, bytes):
+            if response.status not in _NO_BODY and response.upgrade is None:
+                headers["Content-Length"] = str(len(body) if response.length is None else response.length)
+            self.transport.write(_head(response.status, headers) + (b"" if bare else body))
+            await self._drain()
+        elif isinstance(body, FileSlices):
+            headers["Content-Length"] = str(body.length)
+            await self._write_files(_head(response.status, headers), () if bare else body.parts)
+        else:
+            await self._send_stream(response, bare)
+
+    async def _send_stream(self, response: Response, bare: bool) -> None:
+        chunked = response.length is None
+        if chunked:
+            response.headers["Transfer-Encoding"] = "chunked"
+        else:
+            response.headers["Content-Length"] = str(response.length)
+        self.transport.write(_head(response.status, response.headers))
+        if bare:
+            return
+        body = response.body
+        source = body if hasattr(body, "__aiter__") else _as_async(body)
+        async for part in cast(AsyncIterator[bytes], source):
+            if part:
+                self.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                await self._drain()
+        if chunked:
+            self.transport.write(b"0\r\n\r\n")
+        await self._drain()
+
+    async def _drain(self) -> None:
+        if self._closing and self.transport.is_closing():
+            raise Disconnected("the client closed the connection")
+        if self._writable is not None:
+            await self._writable
+            self._touched = time.monotonic()
+
+    async def _write_files(self, head: bytes, parts: tuple[FileSlice, ...]) -> None:
+        """The head and the files; a small file travels in the same write as the head."""
+        opened: list[int] = []
+        try:
+            opened += (os.open(part.path, os.O_RDONLY | os.O_CLOEXEC) for part in parts)
+            if len(parts) == 1 and parts[0].length <= _INLINE:
+                head += os.pread(opened[0], parts[0].length, parts[0].offset)
+                parts = ()
+            self.transport.write(head)
+            await self._drain()
+            for part, fd in zip(parts, opened, strict=False):
+                await self._send_file(part, fd)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    async def _send_file(self, part: FileSlice, fd: int) -> None:
+        sock = self.transport.get_extra_info("socket")
+        if self.scheme == "https" or sock is None or not hasattr(os, "sendfile"):
+            await self._copy_file(part, fd)
+            return
+        while self.transport.get_write_buffer_size():  # the head goes first
+            await asyncio.sleep(0)
+            await self._drain()
+        out = os.dup(sock.fileno())  # the event loop refuses to watch a descriptor that a transport owns
+        try:
+            offset, end = part.offset, part.offset + part.length
+            while offset < end:
+                try:
+                    sent = os.sendfile(out, fd, offset, min(end - offset, 8 << 20))
+                except (BlockingIOError, InterruptedError):
+                    await self._until_writable(out)
+                    continue
+                if sent == 0:
+                    raise OSError(f"the file is shorter than {part.length} bytes")
+                offset += sent
+                self._touched = time.monotonic()
+        finally:
+            os.close(out)
+
+    async def _copy_file(self, part: FileSlice, fd: int) -> None:
+        offset, end = part.offset, part.offset + part.length
+        while offset < end:
+            data = os.pread(fd, min(_SEND_CHUNK, end - offset), offset)
+            if not data:
+                raise OSError(f"the file is shorter than {part.length} bytes")
+            offset += len(data)
+            self.transport.write(data)
+            await self._drain()
+
+    async def _until_writable(self, fd: int) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(fd, lambda: None if ready.done() else ready.set_result(None))
+        try:
+            await asyncio.wait_for(ready, self._pool.limits.stall_seconds)
+        except TimeoutError:
+            raise Disconnected("the client stopped reading") from None
+        finally:
+            self._loop.remove_writer(fd)
+
+
+async def _as_async(parts: Any) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+_date = (0.0, "")
+
+
+def http_date() -> str:
+    """The ``Date`` header's value, made once a second."""
+    global _date
+    now = time.time()
+    if now - _date[0] >= 1:
+        _date = (float(int(now)), formatdate(now, usegmt=True))
+    return _date[1]
+
+
+def _head(status: int, headers: dict[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {http_date()}\r\nServer: clary\r\n"]
+    for name, value in headers.items():
+        text = f"{name}: {value}\r\n"
+        if "\r" in value or "\n" in value or "\n" in name:  # a value may come from user data: never split a head
+            text = f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
+        lines.append(text)
+    lines.append("\r\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+@contextlib.asynccontextmanager
+async def serving(pool: Connections) -> AsyncIterator[None]:
+    """Sweep a pool's slow connections while the block runs; close them all after it."""
+    sweeper = asyncio.create_task(pool.sweep_forever())
+    try:
+        yield
+    finally:
+        sweeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sweeper
+        for connection in list(pool.open):
+            connection.close()

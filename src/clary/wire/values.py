@@ -1,0 +1,143 @@
+"""Scalars as each protocol spells them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from .message import Malformed
+from .model import Shape
+
+
+def read_time(text: Any, style: str = "iso8601") -> datetime:
+    """A moment from its wire spelling: ``iso8601``, ``rfc822`` or ``unixTimestamp``."""
+    try:
+        if style == "unixTimestamp" or isinstance(text, (int, float)):
+            return datetime.fromtimestamp(float(text), UTC)
+        if style == "rfc822":
+            parsed = parsedate_to_datetime(text)
+        else:
+            parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise Malformed(f"{text!r} is not a {style} timestamp") from None
+
+
+def write_time(value: datetime | float | int | str, style: str = "iso8601") -> Any:
+    """A moment (a datetime, or seconds since the epoch) in its wire spelling; a string passes through."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        value = datetime.fromtimestamp(value, UTC)
+    elif value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    if style == "unixTimestamp":
+        seconds = value.timestamp()
+        return int(seconds) if seconds.is_integer() else round(seconds, 3)
+    if style == "rfc822":
+        return format_datetime(value.astimezone(UTC), usegmt=True)
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def read_blob(text: str | bytes) -> bytes:
+    """Bytes from base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, binascii.Error, ValueError):
+        raise Malformed("blob is not base64") from None
+
+
+def write_blob(value: bytes | str) -> str:
+    """Base64 of bytes, or of a string's UTF-8."""
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+
+
+_BOOL = {"true": True, "false": False}
+_ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def read_bool(text: str) -> bool:
+    """A boolean from ``true`` or ``false`` in any case."""
+    try:
+        return _BOOL[text.strip().lower()]
+    except (KeyError, AttributeError):
+        raise Malformed(f"{text!r} is not a boolean") from None
+
+
+def read_int(text: Any) -> int:
+    """An integer from its decimal spelling."""
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        raise Malformed(f"{text!r} is not an integer") from None
+
+
+def read_float(text: Any) -> float:
+    """A number, or one of AWS's spellings of the numbers that JSON lacks."""
+    try:
+        return _ODD[text] if isinstance(text, str) and text in _ODD else float(text)
+    except (TypeError, ValueError):
+        raise Malformed(f"{text!r} is not a number") from None
+
+
+def write_float(value: float) -> float | str:
+    """A finite number as it is; the others as ``NaN``, ``Infinity``, ``-Infinity``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def write_bool(value: bool) -> str:
+    """``true`` or ``false``."""
+    return "true" if value else "false"
+
+
+def read_json(text: str) -> Any:
+    """A JSON document that travels as base64 in a header."""
+    try:
+        return json.loads(read_blob(text))
+    except ValueError:
+        raise Malformed("header is not base64 of JSON") from None
+
+
+def text_reader(shape: Shape, style: str) -> Callable[[str], Any]:
+    """A reader of a scalar spelled as text: a header, a label, a query parameter, an XML leaf."""
+    match shape.type:
+        case "integer" | "long" | "short" | "byte":
+            return read_int
+        case "float" | "double":
+            return read_float
+        case "boolean":
+            return read_bool
+        case "blob":
+            return read_blob
+        case "timestamp":
+            style = shape["timestampFormat"] or style
+            return lambda text: read_time(text, style)
+    if shape["jsonvalue"]:
+        return read_json
+    return lambda text: text
+
+
+def text_writer(shape: Shape, style: str) -> Callable[[Any], str]:
+    """A writer of a scalar as text."""
+    match shape.type:
+        case "boolean":
+            return write_bool
+        case "float" | "double":
+            return lambda value: str(write_float(value))
+        case "blob":
+            return write_blob
+        case "timestamp":
+            style = shape["timestampFormat"] or style
+            return lambda value: str(write_time(value, style))
+    if shape["jsonvalue"]:
+        return lambda value: write_blob(json.dumps(value))
+    return str
