@@ -1,0 +1,62 @@
+# The whole of the project's chores. `make quickstart` and `make test` set up everything they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .cache/uv/bin/uv
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: setup quickstart run check fix test fast bench bench-peers docs clean
+
+setup: $(BIN)/.installed ## the platform and its tools, in .venv
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Clary needs Python 3.11 or newer; name one with: make PYTHON=python3.11 …")'
+	@echo "Setting up (once) …"
+	@$(PYTHON) -m venv .cache/uv
+	@.cache/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.8'
+
+$(BIN)/.installed: pyproject.toml $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@$(UV) pip install --python $(BIN)/python --editable . --group dev
+	@touch $@
+
+# The clients' own environments: what users have, pinned, apart from ours.
+.envs/%/.installed: requirements/%.txt $(UV)
+	@echo "Setting up the client environment $* (once) …"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .envs/$*
+	@$(UV) pip install --python .envs/$*/bin/python --no-deps --requirements $<
+	@touch $@
+
+quickstart: $(BIN)/.installed .envs/sdk-v2/.installed ## train, deploy and call XGBoost on an empty platform
+	@$(BIN)/python examples/on_empty_platform.py .envs/sdk-v2/bin/python examples/quickstart.py
+
+run: $(BIN)/.installed ## start the platform in the foreground
+	@$(BIN)/clary up
+
+check: $(BIN)/.installed ## what must hold before a commit: style, types, import contracts, generated pages
+	@$(BIN)/ruff format --check --quiet src tests examples bench
+	@$(BIN)/ruff check --quiet src tests examples bench
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python docs/generate.py --check
+
+fix: $(BIN)/.installed ## format, and mend what can be mended
+	@$(BIN)/ruff check --quiet --fix src tests examples bench
+	@$(BIN)/ruff format --quiet src tests examples bench
+	@$(BIN)/python docs/generate.py
+
+test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed ## everything
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+fast: $(BIN)/.installed ## the tests that need no client environments
+	@$(BIN)/pytest tests/wire tests/services tests/control tests/units
+
+bench: $(BIN)/.installed .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
+	@$(BIN)/python -m bench
+
+docs: $(BIN)/.installed ## write the generated pages
+	@$(BIN)/python docs/generate.py
+
+clean: ## remove every environment and cache
+	@rm -rf $(VENV) .envs .cache .mypy_cache .ruff_cache .pytest_cache
