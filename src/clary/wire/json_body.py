@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -77,8 +76,8 @@ def _reader(shape: Shape, memo: dict[Any, Convert]) -> Convert:
             return _BOOLEAN
         case "integer" | "long":
             return _INTEGER
-    if shape["jsonvalue"]:
-        return json.loads
+    if shape["jsonvalue"]:  # only in headers is such a value text within text
+        return lambda node: node
     return _STRING
 
 
@@ -146,7 +145,7 @@ def _writer(shape: Shape, memo: dict[Any, Convert | None]) -> Convert | None:
             return lambda value: write_time(value, style)
         case "float" | "double":
             return write_float
-    return json.dumps if shape["jsonvalue"] else None
+    return None
 
 
 def loads(body: bytes) -> Any:

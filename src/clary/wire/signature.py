@@ -163,7 +163,7 @@ def canonical_query(query: str, without: str | None = None) -> str:
 def canonical_path(path: str, service: str) -> str:
     """S3's path is taken as sent, encoded once; every other service's is normalised and encoded again."""
     if service == "s3":
-        return quote(unquote(path, errors="surrogateescape"), "/" + _SAFE, errors="surrogateescape") or "/"
+        return quote(path, "/%" + _SAFE, errors="surrogateescape") or "/"
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":

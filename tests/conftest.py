@@ -1,0 +1,93 @@
+"""Fixtures. The platform is real and shared by a worker's tests; each test uses names of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.platform import Platform, run, started, until
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own; skipped where none is installed."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "/nonexistent")]
+    initdb = binaries[-1]
+    if not initdb.exists():
+        pytest.skip("PostgreSQL's server is not installed (initdb)")
+    folder = Path(tempfile.mkdtemp(prefix="clary-pg-"))
+    user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    if user:
+        shutil.chown(folder, "postgres", "postgres")
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    data = folder / "data"
+    run([str(initdb), "-D", str(data), "-U", "clary", "--auth=trust", "-E", "UTF8"], environment, cwd=folder, **user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [str(initdb.with_name("postgres")), "-D", str(data), "-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1"],
+        env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user,
+    )  # fmt: skip
+    try:
+        until(lambda: _accepts(port), what="PostgreSQL accepts connections")
+        yield f"postgresql://clary@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _accepts(port: int) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(f"postgresql://clary@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def sqlite_platform() -> Iterator[Platform]:
+    """A running platform on SQLite."""
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-"))) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session")
+def postgres_platform(postgres: str) -> Iterator[Platform]:
+    """A running platform on PostgreSQL."""
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), "--database", postgres) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def platform(request: pytest.FixtureRequest) -> Platform:
+    """A running platform, once on each store."""
+    found: Platform = request.getfixturevalue(f"{request.param}_platform")
+    return found
+
+
+@pytest.fixture
+def own_platform() -> Iterator[Platform]:
+    """A running platform for one test, to be killed and started again."""
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-"))) as platform:
+        yield platform
