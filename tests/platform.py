@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -43,6 +43,7 @@ class Platform:
     environment: dict[str, str]
     endpoint: str = ""
     port: int = 0
+    clients: list[Any] = field(default_factory=list)
 
     def up(self, *options: str) -> Platform:
         """Start it."""
@@ -54,6 +55,9 @@ class Platform:
 
     def down(self) -> None:
         """Stop it."""
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
         run([CLARY, "down"], self.environment)
 
     def kill(self) -> None:
@@ -90,7 +94,9 @@ class Platform:
             credentials = {"aws_access_key_id": key[0], "aws_secret_access_key": key[1]}
         config = Config(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60).merge(options.pop("config", Config()))
         where = {"endpoint_url": self.endpoint, "region_name": "us-east-1", "config": config}
-        return boto3.client(service, **{**where, **credentials, **options})
+        made = boto3.client(service, **{**where, **credentials, **options})
+        self.clients.append(made)
+        return made
 
     @property
     def root_key(self) -> tuple[str, str]:
@@ -129,8 +135,9 @@ def started(home: Path, *options: str, **variables: str) -> Iterator[Platform]:
     finally:
         platform.down()
         left = platform.pids()
+        told = [(p, Path(f"/proc/{p}/cmdline").read_bytes(), Path(f"/proc/{p}/stat").read_text()) for p in left if Path(f"/proc/{p}").exists()]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(home, ignore_errors=True)
-        assert not left, f"processes outlived the platform: {left}"
+        assert not left, f"processes outlived the platform: {told}"

@@ -68,17 +68,11 @@ def test_old_signatures_have_expired(platform: Platform, monkeypatch: pytest.Mon
     import datetime
 
     import botocore.auth
+    import botocore.crt.auth
 
-    class Past(datetime.datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.datetime.now(tz) - datetime.timedelta(hours=1)
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            return datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(hours=1)
-
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *a, **k: Past.utcnow(), raising=False)
+    past = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(hours=1)
+    for module in (botocore.auth, botocore.crt.auth):
+        monkeypatch.setattr(module, "get_current_datetime", lambda remove_tzinfo=True: past)
     code, status, text = refused(platform.client("sagemaker").list_endpoints)
     assert (code, status) == ("InvalidSignatureException", 400)
     assert text.startswith("Signature expired: ") and text.endswith(" - 5 min.)")

@@ -51,6 +51,7 @@ class LocalExecutor:
                     channel.connect(str(self._zygote))
                     channel.sendall(len(data).to_bytes(4, "little") + data)
                     if len(channel.recv(4)) == 4:
+                        _until_locked(spec.path)
                         return
             except OSError:
                 break
@@ -60,19 +61,20 @@ class LocalExecutor:
             [sys.executable, "-m", "clary.executors.shim", str(path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+        _until_locked(spec.path)
 
     def see(self, folder: Path) -> Sight:
         """What is true of the process of a folder."""
         if (ending := _ending(folder)) is not None:
             return ending
         if not (folder / "lock").exists():
-            return Sight("absent")
+            return Sight("vanished") if (folder / "stop").exists() else Sight("absent")
         held, pid = _held(folder / "lock"), _pids(folder)
         if held:
             return Sight("running", pid=pid[0])
         if (ending := _ending(folder)) is not None:  # it ended between the two looks
             return ending
-        return Sight("vanished") if pid[0] else Sight("absent")
+        return Sight("vanished") if pid[0] or (folder / "stop").exists() else Sight("absent")
 
     def stop(self, folder: Path, grace: float) -> None:
         """Ask a process to end, and end it after ``grace`` seconds; harmless when it has."""
@@ -90,9 +92,7 @@ class LocalExecutor:
 
     def sweep(self, folder: Path) -> None:
         """End what runs and remove the folder."""
-        if folder.exists():
-            kill(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+        sweep(folder)
 
 
 def kill(folder: Path) -> None:
@@ -111,6 +111,33 @@ def kill(folder: Path) -> None:
         time.sleep(0.01)
 
 
+def sweep(folder: Path) -> None:
+    """End what runs in a folder of one process, or of several, and remove it.
+
+    The locks are held while their files are removed: a shim that starts just now finds its lock's file gone and leaves.
+    """
+    processes = [folder, *(f for f in folder.glob("*") if f.is_dir())] if folder.exists() else []
+    held: list[int] = []
+    try:
+        for process in processes:
+            if (process / "lock").exists() or (process / "log").exists():
+                kill(process)
+                with contextlib.suppress(OSError):
+                    held.append(os.open(process / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                    fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def _until_locked(folder: Path, seconds: float = 5.0) -> None:
+    """Wait until the shim has its folder's lock, or has ended: what was started can be seen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not (folder / "exit").exists() and not _held(folder / "lock"):
+        time.sleep(0.001)
+
+
 def _kill_descendants(pid: int) -> None:
     """The processes below one: in a sandbox its process 1 takes all with it, elsewhere each is killed."""
     for entry in _children(pid):
@@ -127,10 +154,17 @@ def _children(pid: int) -> list[int]:
         return [int(p) for p in found.stdout.split()]
 
 
+STOPPED = "stopped-with-platform"
+
+
 def sweep_all(runs: Path) -> None:
     """Kill every process below a folder of runs; their folders stay, for the next start to judge."""
-    for lock in runs.glob("*/*/lock"):
-        kill(lock.parent)
+    folders = [f for f in runs.glob("*/*") if f.is_dir() and not (f / "exit").exists()]
+    for folder in folders:  # first of all: what is just starting finds this and leaves
+        (folder / "stop").touch()
+        (folder / STOPPED).touch()
+    for folder in folders:
+        kill(folder)
 
 
 def explain(code: int, out_of_memory: bool = False) -> str:

@@ -37,13 +37,8 @@ def main(spec: ProcessSpec) -> NoReturn:
     with contextlib.suppress(OSError):  # a fresh interpreter that the executor started is a session leader already
         os.setsid()
     folder = spec.path
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os._exit(0)
-    if (folder / "exit").exists() or (folder / "stop").exists():
+    lock = _take_lock(folder / "lock")
+    if lock is None or (folder / "exit").exists() or (folder / "stop").exists():
         os._exit(0)
     _redirect(folder / "log", keep=lock)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -60,6 +55,16 @@ def main(spec: ProcessSpec) -> NoReturn:
     if group is not None:
         group.remove()
     os._exit(0)
+
+
+def _take_lock(path: Path) -> int | None:
+    """The folder's lock; None when another shim has it, or when the folder was swept meanwhile."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock if os.fstat(lock).st_ino == os.stat(path).st_ino else None
+    except OSError:
+        return None
 
 
 def _redirect(path: Path, keep: int) -> None:

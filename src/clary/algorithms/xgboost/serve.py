@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...serving.frames import PING, SEPARATOR, Item
 from .. import serving
-from ..environment import UserError, base, fail
+from ..environment import UserError, base
 from . import data, model, output
 from .runtime import library
 
@@ -42,7 +43,8 @@ def main() -> int:
     try:
         server = Predictor(base() / "model", os.environ.get("CLARY_IMAGE_TAG", ""))
     except UserError as error:
-        return fail(str(error))
+        print(error, file=sys.stderr, flush=True)
+        return 1
     print(f"Model loaded: {server.describe()}", flush=True)
     return serving.serve(server.batch)
 

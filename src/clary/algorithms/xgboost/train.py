@@ -165,7 +165,7 @@ def _printer(start: int) -> Any:
 
     class Printer(base):  # type: ignore[misc,valid-type]  # the library has no types
         def after_iteration(self, booster: Any, epoch: int, log: Any) -> bool:
-            parts = [f"[{epoch}]"]
+            parts = [f"[{start + epoch}]"]
             for data, values in log.items():
                 parts += (f"{data}-{name}:{history[-1]:.5f}" for name, history in values.items())
             print("\t".join(parts), flush=True)
@@ -180,10 +180,11 @@ def _checkpointer(folder: Path, start: int) -> Any:
 
     class Checkpointer(base):  # type: ignore[misc,valid-type]  # the library has no types
         def after_iteration(self, booster: Any, epoch: int, log: Any) -> bool:
-            aside = folder / f".xgboost-checkpoint.{epoch}.new"
+            number = start + epoch
+            aside = folder / f".xgboost-checkpoint.{number}.new"
             aside.write_bytes(bytes(booster.save_raw("ubj")))
-            os.rename(aside, folder / f"xgboost-checkpoint.{epoch}")
-            (folder / f"xgboost-checkpoint.{epoch - _KEPT_CHECKPOINTS}").unlink(missing_ok=True)
+            os.rename(aside, folder / f"xgboost-checkpoint.{number}")
+            (folder / f"xgboost-checkpoint.{number - _KEPT_CHECKPOINTS}").unlink(missing_ok=True)
             return False
 
     return Checkpointer()

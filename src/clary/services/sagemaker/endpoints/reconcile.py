@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-from pathlib import Path
 from typing import Any
 
 from ....clock import now
@@ -216,7 +214,7 @@ class EndpointReconciler:
             case "sweep":
                 base = self._platform.settings.folder / "runs"
                 for folder in base.glob(f"ep-{row.uid}-*"):
-                    await asyncio.to_thread(shutil.rmtree, folder, True)
+                    await asyncio.to_thread(self._executor.sweep, folder)
         return ()
 
     def _prepare(self, row: Row, private: Json) -> tuple[str, ...]:
@@ -259,12 +257,8 @@ class EndpointReconciler:
             else:
                 await self._shipper.drain(slot.folder / "log")
         if ended:
-            await asyncio.to_thread(_remove, fleets.root(self._platform, row, fleet))
+            await asyncio.to_thread(self._executor.sweep, fleets.root(self._platform, row, fleet))
         return ended
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Json:

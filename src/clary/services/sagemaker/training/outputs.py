@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import re
 import tarfile
@@ -95,7 +96,10 @@ class Mirror:
         self._root = host.ml if folder.is_relative_to(host.ml) else folder
         self._relative = str(folder.relative_to(self._root))
         self._bucket, self._prefix = split_uri(row.spec["CheckpointConfig"]["S3Uri"].rstrip("/"))
+        self._record = host.folder / "mirrored.json"  # what is in S3 because of us, for whoever comes after a crash
         self._known: dict[str, tuple[int, int]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._known = {k: (v[0], v[1]) for k, v in json.loads(self._record.read_text()).items()}
 
     def sync(self) -> None:
         """Store what is new or changed, delete what is gone."""
@@ -109,7 +113,11 @@ class Mirror:
                 self._platform.objects.put_file(self._bucket, f"{self._prefix}/{entry.path}", entry.file)
         for name in self._known.keys() - present.keys():
             self._platform.objects.delete(self._bucket, f"{self._prefix}/{name}")
-        self._known = present
+        if present != self._known:
+            self._known = present
+            aside = self._record.with_suffix(".new")
+            aside.write_text(json.dumps(present))
+            os.rename(aside, self._record)
 
 
 def final_metrics(row: Row, all_hosts: list[Host]) -> list[Json]:

@@ -14,7 +14,7 @@ from ....control.activities import Activities
 from ....control.loop import Outcome
 from ....control.shipping import Shipper
 from ....executors import files
-from ....executors.local import LocalExecutor, Sight, explain
+from ....executors.local import STOPPED, LocalExecutor, Sight, explain
 from ....provider.platform import Platform
 from ....store.logs import StreamKey
 from ....store.rows import Row
@@ -83,6 +83,8 @@ class TrainingReconciler:
         sights = [self._executor.see(h.folder) for h in all_hosts]
         for host, sight in zip(all_hosts, sights, strict=True):
             if sight.state == "vanished":
+                if (host.folder / STOPPED).exists():
+                    return "vanished", "InternalServerError: The platform was stopped while the job ran. Start the job again."
                 return "vanished", (
                     f"InternalServerError: The process of {host.name} ended without leaving its exit status (it or its "
                     f"supervisor was killed from outside). Its log: {LOG_GROUP} {contract.log_stream(row, host)}"
@@ -169,12 +171,7 @@ class TrainingReconciler:
         for part in ("inputs", "outputs", "checkpoints"):
             self._activities.forget(f"{row.uid}:{part}")
         root = all_hosts[0].folder.parent
-        await asyncio.to_thread(self._sweep_folder, root)
-
-    def _sweep_folder(self, root: Any) -> None:
-        for lock in root.glob("*/lock"):
-            self._executor.kill(lock.parent)
-        self._executor.sweep(root)
+        await asyncio.to_thread(self._executor.sweep, root)
 
 
 def _job(row: Row) -> Job:

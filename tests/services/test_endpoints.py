@@ -1,0 +1,248 @@
+"""Models, configurations, endpoints and predictions through boto3."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+from botocore.exceptions import ClientError
+
+from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, settled, table, train
+from tests.platform import Platform, until
+
+
+@pytest.fixture(scope="module")
+def model_data(platform: Platform) -> str:
+    """A trained model on each store."""
+    where = bucket(platform, f"models-{platform.port}")
+    return str(train(platform, job(f"model-{platform.port}", where))["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def pack(platform: Platform, where: str, key: str, **files: bytes) -> str:
+    """A model archive in S3."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as packed:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name.replace("__", "/").replace("_DOT_", "."))
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+    platform.client("s3").put_object(Bucket=where, Key=key, Body=out.getvalue())
+    return f"s3://{where}/{key}"
+
+
+def refused(call: Any, **params: Any) -> dict[str, Any]:
+    with pytest.raises(ClientError) as error:
+        call(**params)
+    return {**error.value.response, "status": error.value.response["ResponseMetadata"]["HTTPStatusCode"]}
+
+
+def test_the_whole_way(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker, runtime = platform.client("sagemaker"), platform.client("sagemaker-runtime")
+    found = deploy(platform, name, model_data)
+    assert found["EndpointStatus"] == "InService"
+    variant = found["ProductionVariants"][0]
+    assert (variant["VariantName"], variant["CurrentWeight"], variant["CurrentInstanceCount"]) == ("AllTraffic", 1.0, 1)
+    rows = table()[:20]
+    answer = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=csv(rows[:, 1:]))
+    assert answer["ContentType"] == "text/csv; charset=utf-8"
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    values = [float(v) for v in answer["Body"].read().decode().split()]
+    assert np.mean((np.array(values) > 0.5) == (rows[:, 0] > 0.5)) > 0.9
+    assert predict(platform, name, rows[:1, 1:]) == values[:1]
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    until(lambda: any("Model loaded" in m for m in messages(platform, group, "AllTraffic/")), what="the replica's log")
+    assert [e["EndpointName"] for e in sagemaker.list_endpoints(NameContains=name)["Endpoints"]] == [name]
+    sagemaker.delete_endpoint(EndpointName=name)
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+    assert refused(runtime.invoke_endpoint, EndpointName=name, Body=b"1")["Error"]["Code"] == "ValidationError"
+    sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    sagemaker.delete_model(ModelName=name)
+
+
+def test_predictions_are_those_of_plain_xgboost(sqlite_platform: Platform, name: str) -> None:
+    rows = table()
+    for objective, classes in (("binary:logistic", {}), ("multi:softprob", {"num_class": "2"}), ("reg:squarederror", {}), ("binary:hinge", {}), ("multi:softmax", {"num_class": "2"})):
+        each = f"{name}-{objective.replace(':', '-')}"
+        where = bucket(sqlite_platform, each)
+        found = train(sqlite_platform, job(each, where, hyperparameters={"num_round": "5", "objective": objective, **classes}))
+        deploy(sqlite_platform, each, found["ModelArtifacts"]["S3ModelArtifacts"])
+        runtime = sqlite_platform.client("sagemaker-runtime")
+        body = runtime.invoke_endpoint(EndpointName=each, ContentType="text/csv", Body=csv(rows[:9, 1:]))["Body"].read()
+        got = np.array([[float(c) for c in line.split(",")] for line in body.decode().split()])
+        key = found["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{where}/")
+        packed = sqlite_platform.client("s3").get_object(Bucket=where, Key=key)["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            booster = xgboost.Booster(model_file=bytearray(archive.extractfile("xgboost-model").read()))  # type: ignore[union-attr]
+        expected = booster.predict(xgboost.DMatrix(rows[:9, 1:])).reshape(9, -1)
+        assert got == pytest.approx(expected, abs=1e-6), objective
+
+
+def test_content_types(sqlite_platform: Platform, name: str) -> None:
+    where = bucket(sqlite_platform, name)
+    data = train(sqlite_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(sqlite_platform, name, data)
+    runtime = sqlite_platform.client("sagemaker-runtime")
+    row = table()[:1, 1:]
+    plain = predict(sqlite_platform, name, row)[0]
+
+    def ask(**params: Any) -> str:
+        return str(runtime.invoke_endpoint(EndpointName=name, **params)["Body"].read().decode())
+
+    libsvm = " ".join(f"{i}:{v}" for i, v in enumerate(row[0].tolist()))
+    assert float(ask(ContentType="text/libsvm", Body=libsvm)) == plain
+    assert float(ask(ContentType="text/x-libsvm", Body="1 " + libsvm)) == plain
+    assert json.loads(ask(ContentType="text/csv", Accept="application/json", Body=csv(row))) == {"predictions": [{"score": plain}]}
+    assert float(ask(ContentType="text/csv", Body=csv(row).replace(b",", b";"))) == plain
+    with_gap = csv(row).decode().split(",")
+    with_gap[3] = ""
+    assert 0 < float(ask(ContentType="text/csv", Body=",".join(with_gap))) < 1
+    for params, status in (
+        ({"ContentType": "application/json", "Body": b"[1]"}, 415),
+        ({"ContentType": "text/csv", "Accept": "image/png", "Body": csv(row)}, 406),
+        ({"ContentType": "text/csv", "Body": b"1,2,3"}, 400),
+        ({"ContentType": "text/csv", "Body": b"1],[2"}, 400),
+        ({"ContentType": "text/csv", "Body": b"a,b"}, 400),
+    ):
+        found = refused(runtime.invoke_endpoint, EndpointName=name, **params)
+        assert (found["Error"]["Code"], found["status"], found["OriginalStatusCode"]) == ("ModelError", 424, status)
+        assert found["Error"]["Message"].startswith(f'Received client error ({status}) from primary with message "')
+        assert found["LogStreamArn"].endswith(f":log-group:/aws/sagemaker/Endpoints/{name}")
+
+
+def test_selectable_inference(sqlite_platform: Platform, name: str) -> None:
+    data = train(sqlite_platform, job(name, bucket(sqlite_platform, name)))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(sqlite_platform, name, data, SAGEMAKER_INFERENCE_OUTPUT="predicted_label, probabilities,probability")
+    runtime = sqlite_platform.client("sagemaker-runtime")
+    row = csv(table()[:2, 1:])
+    got = json.loads(runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Accept="application/json", Body=row)["Body"].read())
+    first = got["predictions"][0]
+    assert first["predicted_label"] == int(first["probability"] > 0.5)
+    assert sum(first["probabilities"]) == pytest.approx(1)
+    text = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=row)["Body"].read().decode()
+    assert text.splitlines()[0].startswith('0,"[')
+
+
+def test_weights_and_target_variants(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker, runtime = platform.client("sagemaker"), platform.client("sagemaker-runtime")
+    configure(platform, name, model_data)
+    variants = [
+        {"VariantName": n, "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "InitialVariantWeight": w}
+        for n, w in (("A", 3.0), ("B", 1.0), ("C", 0.0))
+    ]
+    sagemaker.create_endpoint_config(EndpointConfigName=f"{name}-ab", ProductionVariants=variants)
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-ab")
+    assert settled(platform, name)["EndpointStatus"] == "InService"
+    body = csv(table()[:1, 1:])
+    chosen = [runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["InvokedProductionVariant"] for _ in range(200)]
+    assert 0.6 < chosen.count("A") / 200 < 0.9
+    assert chosen.count("C") == 0
+    target = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body, TargetVariant="C")
+    assert target["InvokedProductionVariant"] == "C"
+    assert refused(runtime.invoke_endpoint, EndpointName=name, Body=body, TargetVariant="D")["Error"]["Code"] == "ValidationError"
+
+
+def test_an_update_never_drops_a_request(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker = platform.client("sagemaker")
+    deploy(platform, name, model_data, count=2)
+    configure(platform, f"{name}-new", model_data, SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT="application/json")
+    body, stop, answers, failures = csv(table()[:1, 1:]), threading.Event(), [], []
+
+    def load() -> None:
+        runtime = platform.client("sagemaker-runtime")
+        while not stop.is_set():
+            try:
+                answers.append(runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["Body"].read()[:1])
+            except ClientError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-new")
+    assert refused(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name)["Error"]["Message"].startswith("Cannot update in-progress endpoint")
+    found = settled(platform, name)
+    until(lambda: answers[-20:] == [b"{"] * 20, what="the new fleet answers")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", f"{name}-new")
+    assert failures == []
+    assert b"0" in answers and b"{" in answers
+
+
+def test_a_failed_update_goes_back_and_says_why(platform: Platform, name: str, model_data: str) -> None:
+    deploy(platform, name, model_data)
+    configure(platform, f"{name}-bad", model_data.replace("model.tar.gz", "missing.tar.gz"))
+    platform.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-bad")
+    found = settled(platform, name)
+    assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", name)
+    assert "Could not find model data at" in found["FailureReason"]
+    assert predict(platform, name, table()[:1, 1:])
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"xgboost-model": b"garbage"}, "Unable to load model from xgboost-model"),
+        ({}, "No valid model file exists"),
+        ({"xgboost-model": b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR."}, "only an xgboost Booster is loaded"),
+    ],
+)
+def test_a_model_that_does_not_load_fails_with_its_own_words(sqlite_platform: Platform, name: str, files: dict[str, bytes], words: str) -> None:
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    found = deploy(sqlite_platform, name, pack(sqlite_platform, name, "m.tar.gz", **files))
+    assert found["EndpointStatus"] == "Failed"
+    assert found["FailureReason"].startswith("The primary container for production variant AllTraffic did not pass the ping health check.")
+    assert words in found["FailureReason"]
+
+
+def test_scripts_serve(sqlite_platform: Platform, name: str) -> None:
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import json
+def model_fn(folder): return open(folder + "/weights").read()
+def input_fn(body, content_type): return json.loads(body)
+def predict_fn(data, model): return [model, sum(data)]
+def output_fn(prediction, accept): return json.dumps(prediction), accept
+"""
+    data = pack(sqlite_platform, name, "m.tar.gz", weights=b"w", code__inference_DOT_py=code)
+    assert deploy(sqlite_platform, name, data, SAGEMAKER_PROGRAM="inference.py")["EndpointStatus"] == "InService"
+    runtime = sqlite_platform.client("sagemaker-runtime")
+    answer = runtime.invoke_endpoint(EndpointName=name, ContentType="application/json", Accept="application/json", Body=b"[1, 2]")
+    assert json.loads(answer["Body"].read()) == ["w", 3]
+    found = refused(runtime.invoke_endpoint, EndpointName=name, ContentType="application/json", Body=b"{")
+    assert (found["OriginalStatusCode"], "JSONDecodeError" in found["Error"]["Message"]) == (500, True)
+
+
+def test_names_taken_and_missing(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker = platform.client("sagemaker")
+    configure(platform, name, model_data)
+    container = {"Image": IMAGE, "ModelDataUrl": model_data}
+    found = refused(sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert found["Error"]["Message"] == f'Cannot create already existing model "arn:aws:sagemaker:us-east-1:000000000000:model/{name}".'
+    for call, params, words in (
+        (sagemaker.describe_model, {"ModelName": "none"}, "Could not find model"),
+        (sagemaker.describe_endpoint_config, {"EndpointConfigName": "none"}, "Could not find endpoint configuration"),
+        (sagemaker.describe_endpoint, {"EndpointName": "none"}, "Could not find endpoint"),
+        (sagemaker.create_endpoint, {"EndpointName": name, "EndpointConfigName": "none"}, "Could not find endpoint configuration"),
+    ):
+        found = refused(call, **params)
+        assert (found["Error"]["Code"], found["Error"]["Message"].startswith(words)) == ("ValidationException", True)
+    described = sagemaker.describe_model(ModelName=name)
+    assert described["PrimaryContainer"]["Mode"] == "SingleModel"
+    assert described["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"] == model_data
+    assert "VpcConfig" not in described
+
+
+def test_features_that_are_not_served_are_refused_by_name(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker = platform.client("sagemaker")
+    configure(platform, name, model_data)
+    variant = {"VariantName": "A", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}
+    found = refused(sagemaker.create_endpoint_config, EndpointConfigName=f"{name}-s", ProductionVariants=[variant])
+    assert "Clary does not serve ServerlessConfig yet" in found["Error"]["Message"]
