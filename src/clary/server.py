@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-from . import bootstrap
+from . import bootstrap, maintenance, samples
 from .control.signals import Signals
 from .gateway.app import Gateway
 from .gateway.authority import Authority
@@ -51,6 +51,9 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> Platform:
     )
     database.listeners.append(platform.signals.notify)
     install_all(platform)
+    samples.install(platform)
+    platform.services["reset"] = lambda account: maintenance.reset(platform, account)
+    platform.services.setdefault("start", []).append(lambda: maintenance.running(platform))
     return platform
 
 

@@ -40,7 +40,7 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         return _json({"name": "clary", "version": __version__, "python": sys.version.split()[0]})
 
     async def metrics(request: Request) -> Response:
-        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, _metrics(counts(), started).encode())
+        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, (_metrics(counts(), started) + _front(platform)).encode())
 
     async def coverage(request: Request) -> Response:
         return _json(served(platform))
@@ -89,6 +89,14 @@ def _metrics(calls: dict[tuple[str, str, int], int], started: float) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _front(platform: Platform) -> str:
+    """The data plane's counters, which the front writes down once a second."""
+    try:
+        return (platform.settings.folder / "run" / "front.metrics").read_text()
+    except OSError:
+        return ""
 
 
 def _open_files() -> int:

@@ -141,12 +141,13 @@ def _fast() -> bool:
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "botocore.session": _patch_botocore_session,
+    "awscli.botocore.session": _patch_botocore_session,
     "sagemaker.telemetry.telemetry_logging": _quiet,  # SDK v2
     "sagemaker.core.telemetry.telemetry_logging": _quiet,  # SDK v3
     "sagemaker.serve.utils.telemetry_logger": _quiet,  # both
 }
 if _fast():
-    _PATCHES |= {"botocore.waiter": _patch_botocore_waiter}
+    _PATCHES |= dict.fromkeys(("botocore.waiter", "awscli.botocore.waiter"), _patch_botocore_waiter)
     _PATCHES |= dict.fromkeys(
         (
             "sagemaker.session",  # v2: fit, transform, deploy

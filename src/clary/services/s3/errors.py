@@ -42,7 +42,8 @@ def bucket(ctx: Context, found: ObjectRows, request: dict[str, Any], name: str |
     if home is None:
         raise no_such_bucket(name)
     check_owner(home, request.get("ExpectedBucketOwner"))
-    if ctx.caller.anonymous or ctx.caller.account != home.account:
+    public = home.documents.get("PublicRead") and ctx.http.method in ("GET", "HEAD")
+    if not public and (ctx.caller.anonymous or ctx.caller.account != home.account):
         raise coded("AccessDenied", "Access Denied", 403)
     return home
 

@@ -129,6 +129,20 @@ def _url(container: Json) -> str:
 
 
 def _fetch(platform: Platform, container: Json, target: Path) -> None:
+    _fetch_model(platform, container, target)
+    directory = (container.get("Environment") or {}).get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if directory.startswith("s3://") and not (target / "code").exists():
+        archive = target / ".code"
+        platform.objects.copy_to(platform.objects.find(*split_uri(directory)), archive)
+        try:
+            unpack(archive, target / "code")
+        except ArchiveError as error:
+            raise ArtifactError(f"The source archive {directory} cannot be unpacked: {error}") from None
+        finally:
+            archive.unlink()
+
+
+def _fetch_model(platform: Platform, container: Json, target: Path) -> None:
     source = (container.get("ModelDataSource") or {}).get("S3DataSource")
     if source is None:
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from typing import Any
 
 from ....control.activities import Cancelled
 from ....executors.archives import ArchiveError, unpack
-from ....executors.local import uid_of
+from ....executors.local import sweep, uid_of
 from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
 from ....store.objects import NoSuchBucket, Object, split_uri
@@ -42,7 +41,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     root = all_hosts[0].folder.parent
     if (root / STAGED).exists():
         return
-    shutil.rmtree(root, ignore_errors=True)
+    sweep(root)
     root.mkdir(parents=True)
     for host in all_hosts:
         write_configuration(row, all_hosts, host)

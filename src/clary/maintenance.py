@@ -1,0 +1,122 @@
+"""Chores beside the requests: blobs that nothing refers to, and emptying accounts in open mode."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from sqlalchemy import delete, select
+
+from . import bootstrap
+from .provider.platform import Platform
+from .store.objects import load_segments
+from .store.schema import access_key, bucket, log_event, log_stream, resource, s3_object, s3_part, s3_upload, tag
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 3600.0
+_GRACE_SECONDS = 3600.0  # a blob is written before the row that refers to it
+
+
+@contextlib.asynccontextmanager
+async def running(platform: Platform) -> AsyncIterator[None]:
+    """Do the chores while the block runs."""
+
+    async def work() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
+                if removed:
+                    log.info("removed %d blobs that nothing refers to", removed)
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def sweep_blobs(platform: Platform, older_than: float) -> int:
+    """Remove blobs of writes that a crash cut off; how many there were."""
+    old = list(platform.blobs.older_than(older_than))
+    if not old:
+        return 0
+    used: set[str] = set()
+    with platform.database.read() as tx:
+        for column in (s3_object.c.blobs, s3_part.c.blobs):
+            for (text,) in tx.connection.execute(select(column)):
+                used.update(s.blob for s in load_segments(text))
+    orphans = [b for b in old if b not in used]
+    platform.objects.discard(orphans)
+    return len(orphans)
+
+
+async def reset(platform: Platform, account: str | None) -> int:
+    """Empty one account, or all: endpoints and jobs are ended first. The number of resources and buckets removed."""
+    await _end_everything(platform, account)
+    removed = await asyncio.to_thread(_clear, platform, account)
+    await asyncio.to_thread(bootstrap.account, platform.database, platform.settings)
+    platform.keyring.forget()
+    return removed
+
+
+async def _end_everything(platform: Platform, account: str | None) -> None:
+    def wish() -> None:
+        with platform.database.write() as tx:
+            for row in tx.rows.list("Endpoint", account):
+                tx.rows.wish(row, delete=True)
+            for row in tx.rows.list("TrainingJob", account):
+                if row.state in ("InProgress", "Stopping"):
+                    tx.rows.wish(row, stop=True)
+
+    def lives() -> bool:
+        with platform.database.read() as tx:
+            jobs = tx.rows.list("TrainingJob", account)
+            return bool(tx.rows.list("Endpoint", account)) or any(
+                j.state in ("InProgress", "Stopping") or j.due is not None for j in jobs
+            )
+
+    await asyncio.to_thread(wish)
+    for _ in range(600):
+        if not await asyncio.to_thread(lives):
+            return
+        await asyncio.sleep(0.05)
+
+
+def _clear(platform: Platform, account: str | None) -> int:
+    orphans: list[str] = []
+    with platform.database.write() as tx:
+        run = tx.connection.execute
+
+        def own(column: object) -> object:
+            return column == account if account else column != "aws"  # the sample files stay
+
+        buckets = [n for (n,) in run(select(bucket.c.name).where(own(bucket.c.account)))]  # type: ignore[arg-type]
+        uploads = [i for (i,) in run(select(s3_upload.c.id).where(s3_upload.c.bucket.in_(buckets)))]
+        for column, where in (
+            (s3_object.c.blobs, s3_object.c.bucket.in_(buckets)),
+            (s3_part.c.blobs, s3_part.c.upload.in_(uploads)),
+        ):
+            for (text,) in run(select(column).where(where)):
+                orphans += (s.blob for s in load_segments(text))
+        streams = [i for (i,) in run(select(log_stream.c.id).where(own(log_stream.c.account)))]  # type: ignore[arg-type]
+        arns = [a for (a,) in run(select(resource.c.arn).where(own(resource.c.account)))]  # type: ignore[arg-type]
+        arns += (f"arn:aws:s3:::{name}" for name in buckets)
+        removed = len(arns)
+        for statement in (
+            delete(s3_object).where(s3_object.c.bucket.in_(buckets)),
+            delete(s3_part).where(s3_part.c.upload.in_(uploads)),
+            delete(s3_upload).where(s3_upload.c.id.in_(uploads)),
+            delete(bucket).where(bucket.c.name.in_(buckets)),
+            delete(log_event).where(log_event.c.stream.in_(streams)),
+            delete(log_stream).where(log_stream.c.id.in_(streams)),
+            delete(tag).where(tag.c.arn.in_(arns)),
+            delete(resource).where(own(resource.c.account)),  # type: ignore[arg-type]
+            delete(access_key).where(own(access_key.c.account), access_key.c.user_name.is_not(None)),  # type: ignore[arg-type]
+        ):
+            run(statement)
+        tx.after_commit.append(lambda: platform.objects.discard(orphans))
+    return removed

@@ -1,0 +1,109 @@
+"""The machines' tables: pure decisions as lists of events."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clary.services.sagemaker.endpoints import machine as endpoints
+from clary.services.sagemaker.training import machine as training
+from clary.services.sagemaker.training.machine import Job, Seen, Verdict, step
+
+
+def test_a_job_goes_its_way() -> None:
+    job, path = Job("j"), []
+    for seen in (Seen(), Seen(inputs="running"), Seen(inputs="done"), Seen(run="running"), Seen(run="exited"), Seen(outputs="running"), Seen(outputs="done"), Seen()):
+        decided = step(job, seen, 100.0)
+        job = decided.job
+        path.append((job.phase, decided.do))
+    assert path == [
+        ("Downloading", ("stage",)), ("Downloading", ()), ("Training", ("start",)), ("Training", ("follow",)),
+        ("Uploading", ("upload",)), ("Uploading", ()), ("Completed", ()), ("Completed", ("sweep",)),
+    ]  # fmt: skip
+
+
+def test_evidence_is_swept_only_after_the_verdict() -> None:
+    decided = step(Job("j", "Uploading", verdict=Verdict("Failed", reason="r")), Seen(outputs="done"), 0.0)
+    assert (decided.job.phase, decided.do, decided.again) == ("Failed", (), 0)
+
+
+@pytest.mark.parametrize(
+    ("job", "seen", "phase", "do"),
+    [
+        (Job("j", stop=True), Seen(), "Stopped", ()),
+        (Job("j", "Downloading", stop=True), Seen(inputs="running"), "Stopped", ("abandon",)),
+        (Job("j", "Downloading"), Seen(inputs="failed", inputs_error="no"), "Failed", ()),
+        (Job("j", "Downloading"), Seen(), "Downloading", ("stage",)),
+        (Job("j", "Training", began=0.0, stop=True), Seen(run="running"), "Stopping", ("stop",)),
+        (Job("j", "Training", began=0.0, limit=10), Seen(run="running"), "Stopping", ("stop",)),
+        (Job("j", "Training", began=0.0), Seen(run="absent"), "Training", ("start",)),
+        (Job("j", "Training", began=0.0), Seen(run="failed", run_error="r"), "Uploading", ("upload",)),
+        (Job("j", "Training", began=0.0), Seen(run="vanished", run_error="r"), "Uploading", ("upload",)),
+        (Job("j", "Stopping"), Seen(run="exited"), "Uploading", ("upload",)),
+    ],
+)
+def test_turns(job: Job, seen: Seen, phase: str, do: tuple[str, ...]) -> None:
+    decided = step(job, seen, 20.0)
+    assert (decided.job.phase, decided.do) == (phase, do)
+
+
+def test_over_time_is_stopped_and_not_failed() -> None:
+    decided = step(Job("j", "Training", began=0.0, limit=10), Seen(run="running"), 20.0)
+    assert decided.job.verdict == Verdict("Stopped", "MaxRuntimeExceeded")
+
+
+_states = st.sampled_from(["absent", "running", "done", "failed"])
+_runs = st.sampled_from(["absent", "running", "exited", "failed", "vanished"])
+_seen = st.builds(Seen, inputs=_states, run=_runs, outputs=_states)
+
+
+@given(st.lists(st.tuples(_seen, st.booleans()), max_size=30))
+def test_whatever_is_seen_a_final_job_stays_final_and_all_others_have_a_way_on(events: list[tuple[Seen, bool]]) -> None:
+    job, final = Job("j"), None
+    for number, (seen, stop) in enumerate(events):
+        decided = step(Job(job.name, job.phase, stop, job.began, job.limit, job.verdict), seen, float(number))
+        assert final is None or decided.job.phase == final
+        job = decided.job
+        if job.over:
+            final = job.phase
+            assert job.phase in ("Completed", "Stopped", "Failed")
+        assert job.phase in training.NEXT or job.over
+
+
+def test_no_way_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no way from Starting to Completed"):
+        Job("j").to("Completed")
+
+
+def _walk(endpoint: endpoints.Endpoint, *seen: endpoints.Seen) -> list[tuple[str, str, tuple[str, ...]]]:
+    path = []
+    for each in seen:
+        decided = endpoints.step(endpoint, each)
+        endpoint = decided.endpoint
+        path.append((endpoint.phase, endpoint.status, decided.do))
+    return path
+
+
+def test_an_endpoint_is_in_service_only_when_the_front_has_taken_it() -> None:
+    seen = endpoints.Seen
+    path = _walk(endpoints.Endpoint("e"), seen(), seen("ready"), seen("ready"), seen("ready", published=True), seen(published=True))
+    assert path == [
+        ("Launching", "Creating", ()), ("Activating", "Creating", ("adopt",)), ("Activating", "Creating", ("publish",)),
+        ("InService", "InService", ("retire",)), ("InService", "InService", ()),
+    ]  # fmt: skip
+
+
+def test_a_failed_create_fails_and_a_failed_update_goes_back() -> None:
+    failed = endpoints.Seen("failed", "because")
+    create = endpoints.step(endpoints.Endpoint("e"), failed)
+    update = endpoints.step(endpoints.Endpoint("e", serving=True), failed)
+    assert (create.endpoint.phase, create.endpoint.reason) == ("Failed", "because")
+    assert (update.endpoint.phase, update.endpoint.reason) == ("InService", "because")
+
+
+def test_deleting_unpublishes_before_anything_is_stopped() -> None:
+    endpoint = endpoints.Endpoint("e", "InService", True, delete=True)
+    seen = endpoints.Seen
+    path = _walk(endpoint, seen(published=True, left=1), seen(left=1), seen(published=True, left=1), seen(published=True))
+    assert [do for _, _, do in path] == [(), ("publish",), ("retire",), ("sweep",)]

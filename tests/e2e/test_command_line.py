@@ -1,0 +1,120 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.jobs import bucket, deploy, job, table, train
+from tests.platform import CLARY, Platform, run, started, until
+
+COMMANDS = ("up", "down", "status", "run", "env", "configure", "logs", "doctor", "hook")
+
+
+def test_help_names_every_command(sqlite_platform: Platform) -> None:
+    text = run([CLARY, "--help"], sqlite_platform.environment).stdout
+    for name in COMMANDS:
+        assert f"  {name} " in text
+        assert "Example" in run([CLARY, name, "--help"], sqlite_platform.environment).stdout, name
+
+
+def test_a_mistyped_command_gets_a_hint(sqlite_platform: Platform) -> None:
+    found = run([CLARY, "statsu"], sqlite_platform.environment, check=False)
+    assert (found.returncode, "Did you mean 'status'?" in found.stderr) == (2, True)
+
+
+def test_without_a_platform_commands_say_what_to_do(tmp_path: Path) -> None:
+    environment = {**os.environ, "CLARY_HOME": str(tmp_path)}
+    for command in (["env"], ["logs", "x"], ["run", "--", "true"]):
+        found = run([CLARY, *command], environment, check=False)
+        assert (found.returncode, "clary up -d" in found.stderr) == (1, True)
+    assert run([CLARY, "status"], environment, check=False).returncode == 3
+    assert "No platform runs" in run([CLARY, "down"], environment).stdout
+
+
+def test_up_refuses_what_cannot_be(sqlite_platform: Platform, tmp_path: Path) -> None:
+    again = run([CLARY, "up", "-d"], sqlite_platform.environment, check=False)
+    assert (again.returncode, "already runs" in again.stderr) == (1, True)
+    other = {**sqlite_platform.environment, "CLARY_HOME": str(tmp_path)}
+    taken = run([CLARY, "up", "-p", str(sqlite_platform.port)], other, check=False)
+    assert (taken.returncode, "clary up -p 0" in taken.stderr) == (1, True)
+    open_to_all = run([CLARY, "up", "--open", "--host", "0.0.0.0"], other, check=False)
+    assert (open_to_all.returncode, "loopback only" in open_to_all.stderr) == (2, True)
+
+
+def test_the_foreground_ends_with_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "CLARY_HOME": str(tmp_path)}
+    process = subprocess.Popen([CLARY, "up", "-p", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until(lambda: (tmp_path / "run" / "ready").exists(), what="the platform is ready")
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, printed
+    assert "Clary is ready after" in printed
+    assert Platform(tmp_path, environment).pids() == []
+
+
+def test_status_logs_and_doctor(sqlite_platform: Platform, name: str) -> None:
+    where = bucket(sqlite_platform, name)
+    data = train(sqlite_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(sqlite_platform, name, data)
+    status = json.loads(run([CLARY, "status", "--json"], sqlite_platform.environment).stdout)
+    assert (status["running"], status["endpoint"]) == (True, sqlite_platform.endpoint)
+    assert name in [e["EndpointName"] for e in status["endpoints"]]
+    printed = run([CLARY, "logs", name, "-f"], sqlite_platform.environment).stdout
+    assert "[9]\ttrain-auc:" in printed
+    assert "Model loaded" in until(lambda: run([CLARY, "logs", name], sqlite_platform.environment).stdout or None) or True
+    missing = run([CLARY, "logs", "nothing-of-that-name"], sqlite_platform.environment, check=False)
+    assert "there is no training job and no endpoint" in missing.stderr
+    doctor = run([CLARY, "doctor"], sqlite_platform.environment).stdout
+    assert "FAIL" not in doctor
+    assert "a signed call was answered" in doctor
+    assert len(table()) == 569
+
+
+def test_pages(sqlite_platform: Platform) -> None:
+    assert sqlite_platform.page("/livez") == "ok\n"
+    assert json.loads(sqlite_platform.page("/readyz"))["ready"] is True
+    assert json.loads(sqlite_platform.page("/version"))["name"] == "clary"
+    sqlite_platform.client("sagemaker").list_models()
+    assert 'clary_requests_total{service="sagemaker",operation="ListModels",status="200"}' in sqlite_platform.page("/metrics")
+    assert "CreateTrainingJob" in json.loads(sqlite_platform.page("/_clary/coverage"))["sagemaker"]["served"]
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(urllib.request.Request(sqlite_platform.endpoint + "/_clary/reset", method="POST"))
+    assert error.value.code == 403
+    error.value.close()
+
+
+def test_open_mode_takes_any_key_and_resets(name: str) -> None:
+    with started(Path(tempfile.mkdtemp(prefix="clary-open-")), "--open") as platform:
+        def client(service: str, key: str) -> object:
+            return boto3.client(service, endpoint_url=platform.endpoint, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key="any")
+
+        assert client("sts", "123456789012").get_caller_identity()["Arn"] == "arn:aws:iam::123456789012:root"  # type: ignore[attr-defined]
+        assert client("sts", "test").get_caller_identity()["Account"] == "000000000000"  # type: ignore[attr-defined]
+        client("s3", "123456789012").create_bucket(Bucket=name)  # type: ignore[attr-defined]
+        client("s3", "test").create_bucket(Bucket=f"{name}-default")  # type: ignore[attr-defined]
+        with pytest.raises(ClientError):
+            client("s3", "test").head_bucket(Bucket=name)  # type: ignore[attr-defined]
+        train(platform, job(name, bucket(platform, f"{name}-jobs")))
+        data = platform.client("sagemaker").describe_training_job(TrainingJobName=name)["ModelArtifacts"]["S3ModelArtifacts"]
+        deploy(platform, name, data)
+        _reset(platform, "?account=000000000000")
+        assert platform.client("sagemaker").list_endpoints()["Endpoints"] == []
+        assert platform.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
+        assert [b["Name"] for b in client("s3", "123456789012").list_buckets()["Buckets"]] == [name]  # type: ignore[attr-defined]
+        _reset(platform, "")
+        assert client("s3", "123456789012").list_buckets()["Buckets"] == []  # type: ignore[attr-defined]
+        assert platform.client("iam").get_role(RoleName="AmazonSageMaker-ExecutionRole")
+
+
+def _reset(platform: Platform, query: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(f"{platform.endpoint}/_clary/reset{query}", method="POST"), timeout=60).close()

@@ -1,0 +1,201 @@
+"""Any process may be killed at any moment: nothing acknowledged is lost, nothing runs twice, endpoints come back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.jobs import bucket, csv, deploy, job, messages, predict, table, train
+from tests.platform import Platform, until
+from tests.services.test_training import GROUP, script
+
+COUNTED = """
+import os, sys, time, pathlib
+print("started", flush=True)
+while not os.path.exists("/opt/ml/checkpoints/go"): time.sleep(0.05)
+pathlib.Path("/opt/ml/model/done").write_text("done")
+print("finished", flush=True)
+"""
+
+
+def _kill(platform: Platform, part: str) -> None:
+    pids = platform.pids(part)
+    assert pids, f"no process of {part}"
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _answers(platform: Platform, name: str) -> bool:
+    try:
+        return bool(predict(platform, name, table()[:1, 1:]))
+    except (ClientError, BotoCoreError):
+        return False
+
+
+@pytest.fixture
+def serving(own_platform: Platform, name: str) -> str:
+    """An endpoint in service."""
+    where = bucket(own_platform, name)
+    data = train(own_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    assert deploy(own_platform, name, data)["EndpointStatus"] == "InService"
+    return name
+
+
+def test_serving_goes_on_while_control_is_dead(own_platform: Platform, serving: str) -> None:
+    runtime = own_platform.client("sagemaker-runtime")
+    body = csv(table()[:1, 1:])
+    _kill(own_platform, "clary.server")
+    for _ in range(50):
+        assert runtime.invoke_endpoint(EndpointName=serving, ContentType="text/csv", Body=body)["Body"].read()
+    sagemaker = own_platform.client("sagemaker")
+    assert sagemaker.describe_endpoint(EndpointName=serving)["EndpointStatus"] == "InService"
+    assert _answers(own_platform, serving)
+
+
+def test_a_killed_replica_is_replaced(own_platform: Platform, serving: str) -> None:
+    folder = f"{own_platform.home}/runs/"
+    shims = [p for p in own_platform.pids("clary.executors.zygote") if _cwd_log(p).startswith(folder)]
+    assert shims
+    for pid in shims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: _answers(own_platform, serving), what="the endpoint answers again")
+
+
+def _cwd_log(pid: int) -> str:
+    """Where a process's output goes."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/1")
+    except OSError:
+        return ""
+
+
+def test_a_killed_front_comes_back(own_platform: Platform, serving: str) -> None:
+    _kill(own_platform, "clary.serving.front")
+    until(lambda: _answers(own_platform, serving), what="the front answers again")
+
+
+def test_a_killed_zygote_comes_back_and_jobs_still_start(own_platform: Platform, name: str) -> None:
+    where = bucket(own_platform, name)
+    for pid in own_platform.pids("clary.executors.zygote"):
+        os.kill(pid, signal.SIGKILL)
+    assert train(own_platform, job(name, where))["TrainingJobStatus"] == "Completed"
+
+
+def test_a_running_job_is_followed_by_the_next_control(own_platform: Platform, name: str) -> None:
+    where = bucket(own_platform, name)
+    sagemaker = own_platform.client("sagemaker")
+    request = job(name, where, hyperparameters=script(own_platform, where, COUNTED), CheckpointConfig={"S3Uri": f"s3://{where}/c"})
+    sagemaker.create_training_job(**request)
+    until(lambda: "started" in messages(own_platform, GROUP, f"{name}/"), what="the job runs")
+    _kill(own_platform, "clary.server")
+    folder = next(own_platform.home.glob("runs/job-*/algo-1/ml/checkpoints"))
+    (folder / "go").touch()
+    found = until(lambda: _over(own_platform, name), what="the job ends")
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    printed = messages(own_platform, GROUP, f"{name}/")
+    assert (printed.count("started"), printed.count("finished")) == (1, 1)
+
+
+def _over(platform: Platform, name: str) -> Any:
+    try:
+        found = platform.client("sagemaker").describe_training_job(TrainingJobName=name)
+    except (ClientError, BotoCoreError):
+        return None
+    return found if found["TrainingJobStatus"] not in ("InProgress", "Stopping") else None
+
+
+def test_a_killed_training_process_fails_with_the_signal(own_platform: Platform, name: str) -> None:
+    where = bucket(own_platform, name)
+    text = "import os, signal, time\nprint('up', flush=True)\nwhile True: time.sleep(1)\n"
+    sagemaker = own_platform.client("sagemaker")
+    sagemaker.create_training_job(**job(name, where, hyperparameters=script(own_platform, where, text)))
+    until(lambda: "up" in messages(own_platform, GROUP, f"{name}/"), what="the script runs")
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    command = file.read()
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    mine = f"TRAINING_JOB_NAME={name}\0".encode() in file.read()
+                if mine and command.endswith(b"\0main.py\0"):
+                    os.kill(int(entry), signal.SIGKILL)
+    found = until(lambda: _over(own_platform, name), what="the job ends")
+    assert found["TrainingJobStatus"] == "Failed"
+    assert "137 (SIGKILL" in found["FailureReason"] or "ExitCode 137" in found["FailureReason"]
+
+
+def test_after_a_power_cut_everything_acknowledged_is_there(own_platform: Platform, serving: str, name: str) -> None:
+    where = f"{name}-acknowledged"
+    s3 = own_platform.client("s3")
+    s3.create_bucket(Bucket=where)
+    acknowledged: list[int] = []
+    stop = threading.Event()
+
+    def put() -> None:
+        client = own_platform.client("s3")
+        number = 0
+        with contextlib.suppress(ClientError, BotoCoreError):
+            while not stop.is_set():
+                client.put_object(Bucket=where, Key=f"k{number:05d}", Body=f"body {number}".encode() * 100)
+                acknowledged.append(number)
+                number += 1
+
+    writer = threading.Thread(target=put)
+    writer.start()
+    until(lambda: len(acknowledged) > 50, what="some objects are stored")
+    sagemaker = own_platform.client("sagemaker")
+    sagemaker.create_training_job(**job(f"{name}-cut", where, hyperparameters=script(own_platform, where, COUNTED)))
+    own_platform.kill()
+    stop.set()
+    writer.join()
+    own_platform.up()
+    s3 = own_platform.client("s3")
+    for number in acknowledged:
+        assert s3.get_object(Bucket=where, Key=f"k{number:05d}")["Body"].read() == f"body {number}".encode() * 100
+    assert own_platform.client("sagemaker").describe_endpoint(EndpointName=serving)["EndpointStatus"] == "InService"
+    until(lambda: _answers(own_platform, serving), what="the endpoint serves again")
+    found = until(lambda: _over(own_platform, f"{name}-cut"), what="the cut-off job has an end")
+    assert found["TrainingJobStatus"] == "Failed"
+    assert found["FailureReason"].startswith(("InternalServerError", "AlgorithmError", "ClientError"))
+
+
+def test_stopping_and_starting_again_is_no_different(own_platform: Platform, serving: str, name: str) -> None:
+    where = f"{name}-job"
+    bucket(own_platform, where)
+    own_platform.client("sagemaker").create_training_job(
+        **job(where, where, hyperparameters=script(own_platform, where, COUNTED))
+    )
+    until(lambda: "started" in messages(own_platform, GROUP, f"{where}/"), what="the job runs")
+    own_platform.down()
+    assert own_platform.pids() == []
+    own_platform.up()
+    until(lambda: _answers(own_platform, serving), what="the endpoint serves again")
+    found = until(lambda: _over(own_platform, where), what="the job has an end")
+    assert "The platform was stopped while the job ran" in found["FailureReason"]
+
+
+def test_kills_in_the_middle_of_many_jobs_lose_and_repeat_none(own_platform: Platform, name: str) -> None:
+    where = bucket(own_platform, name)
+    names = [f"{name}-{i}" for i in range(8)]
+    sagemaker = own_platform.client("sagemaker")
+    for each in names:
+        sagemaker.create_training_job(**job(each, where))
+    for _ in range(4):
+        time.sleep(0.15)  # somewhere in the middle of things: the point of this test
+        with contextlib.suppress(AssertionError):
+            _kill(own_platform, "clary.server")
+    for each in names:
+        found = until(lambda each=each: _over(own_platform, each), 60, what=f"{each} ends")
+        assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+        printed = messages(own_platform, GROUP, f"{each}/")
+        assert sum(m.startswith("[9]") for m in printed) == 1
+        assert sum("Train matrix has" in m for m in printed) == 1
