@@ -35,15 +35,15 @@ run: $(BIN)/.installed ## start the platform in the foreground
 	@$(BIN)/clary up
 
 check: $(BIN)/.installed ## what must hold before a commit: style, types, import contracts, generated pages
-	@$(BIN)/ruff format --check --quiet src tests examples bench
-	@$(BIN)/ruff check --quiet src tests examples bench
+	@$(BIN)/ruff format --check --quiet src tests examples bench docs
+	@$(BIN)/ruff check --quiet src tests examples bench docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python docs/generate.py --check
 
 fix: $(BIN)/.installed ## format, and mend what can be mended
-	@$(BIN)/ruff check --quiet --fix src tests examples bench
-	@$(BIN)/ruff format --quiet src tests examples bench
+	@$(BIN)/ruff check --quiet --fix src tests examples bench docs
+	@$(BIN)/ruff format --quiet src tests examples bench docs
 	@$(BIN)/python docs/generate.py
 
 test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed ## everything

@@ -1,6 +1,6 @@
 """Run a program on a platform with an empty data folder and a free port, then remove both.
 
-    python examples/on_empty_platform.py PROGRAM [ARGUMENT …]
+python examples/on_empty_platform.py PROGRAM [ARGUMENT …]
 """
 
 import os

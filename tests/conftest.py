@@ -28,7 +28,9 @@ def name() -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own; skipped where none is installed."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "/nonexistent")]
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(shutil.which("initdb") or "/nonexistent")
+    ]
     initdb = binaries[-1]
     if not initdb.exists():
         pytest.skip("PostgreSQL's server is not installed (initdb)")

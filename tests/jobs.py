@@ -81,7 +81,9 @@ def messages(platform: Platform, group: str, prefix: str) -> list[str]:
     return found
 
 
-def deploy(platform: Platform, name: str, model_data: str, count: int = 1, image: str = IMAGE, **environment: str) -> dict[str, Any]:
+def deploy(
+    platform: Platform, name: str, model_data: str, count: int = 1, image: str = IMAGE, **environment: str
+) -> dict[str, Any]:
     """A model, a configuration and an endpoint of one name; the endpoint's description when it has settled."""
     sagemaker = platform.client("sagemaker")
     configure(platform, name, model_data, count, image, **environment)
@@ -89,7 +91,9 @@ def deploy(platform: Platform, name: str, model_data: str, count: int = 1, image
     return settled(platform, name)
 
 
-def configure(platform: Platform, name: str, model_data: str, count: int = 1, image: str = IMAGE, **environment: str) -> None:
+def configure(
+    platform: Platform, name: str, model_data: str, count: int = 1, image: str = IMAGE, **environment: str
+) -> None:
     """A model and a configuration of one name."""
     sagemaker = platform.client("sagemaker")
     container: dict[str, Any] = {"Image": image, "ModelDataUrl": model_data, "Environment": environment}

@@ -92,7 +92,9 @@ class Platform:
         }  # fmt: skip
         if key is not None:
             credentials = {"aws_access_key_id": key[0], "aws_secret_access_key": key[1]}
-        config = Config(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60).merge(options.pop("config", Config()))
+        config = Config(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60).merge(
+            options.pop("config", Config())
+        )
         where = {"endpoint_url": self.endpoint, "region_name": "us-east-1", "config": config}
         made = boto3.client(service, **{**where, **credentials, **options})
         self.clients.append(made)
@@ -114,10 +116,18 @@ class Platform:
         return (self.home / "log" / "clary.log").read_text()
 
 
-def run(command: list[str], environment: dict[str, str], check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], environment: dict[str, str], check: bool = True, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a command; when it fails, its output is the failure's text."""
     found = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=options.pop("timeout", 300), check=False, **options
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=options.pop("timeout", 300),
+        check=False,
+        **options,
     )
     if check and found.returncode:
         raise AssertionError(f"{command} ended with {found.returncode}\n{found.stdout}\n{found.stderr}")
@@ -135,7 +145,11 @@ def started(home: Path, *options: str, **variables: str) -> Iterator[Platform]:
     finally:
         platform.down()
         left = platform.pids()
-        told = [(p, Path(f"/proc/{p}/cmdline").read_bytes(), Path(f"/proc/{p}/stat").read_text()) for p in left if Path(f"/proc/{p}").exists()]
+        told = [
+            (p, Path(f"/proc/{p}/cmdline").read_bytes(), Path(f"/proc/{p}/stat").read_text())
+            for p in left
+            if Path(f"/proc/{p}").exists()
+        ]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -13,7 +13,16 @@ from clary.services.sagemaker.training.machine import Job, Seen, Verdict, step
 
 def test_a_job_goes_its_way() -> None:
     job, path = Job("j"), []
-    for seen in (Seen(), Seen(inputs="running"), Seen(inputs="done"), Seen(run="running"), Seen(run="exited"), Seen(outputs="running"), Seen(outputs="done"), Seen()):
+    for seen in (
+        Seen(),
+        Seen(inputs="running"),
+        Seen(inputs="done"),
+        Seen(run="running"),
+        Seen(run="exited"),
+        Seen(outputs="running"),
+        Seen(outputs="done"),
+        Seen(),
+    ):
         decided = step(job, seen, 100.0)
         job = decided.job
         path.append((job.phase, decided.do))
@@ -87,7 +96,14 @@ def _walk(endpoint: endpoints.Endpoint, *seen: endpoints.Seen) -> list[tuple[str
 
 def test_an_endpoint_is_in_service_only_when_the_front_has_taken_it() -> None:
     seen = endpoints.Seen
-    path = _walk(endpoints.Endpoint("e"), seen(), seen("ready"), seen("ready"), seen("ready", published=True), seen(published=True))
+    path = _walk(
+        endpoints.Endpoint("e"),
+        seen(),
+        seen("ready"),
+        seen("ready"),
+        seen("ready", published=True),
+        seen(published=True),
+    )
     assert path == [
         ("Launching", "Creating", ()), ("Activating", "Creating", ("adopt",)), ("Activating", "Creating", ("publish",)),
         ("InService", "InService", ("retire",)), ("InService", "InService", ()),
@@ -105,5 +121,7 @@ def test_a_failed_create_fails_and_a_failed_update_goes_back() -> None:
 def test_deleting_unpublishes_before_anything_is_stopped() -> None:
     endpoint = endpoints.Endpoint("e", "InService", True, delete=True)
     seen = endpoints.Seen
-    path = _walk(endpoint, seen(published=True, left=1), seen(left=1), seen(published=True, left=1), seen(published=True))
+    path = _walk(
+        endpoint, seen(published=True, left=1), seen(left=1), seen(published=True, left=1), seen(published=True)
+    )
     assert [do for _, _, do in path] == [(), ("publish",), ("retire",), ("sweep",)]

@@ -84,9 +84,13 @@ def test_the_aws_cli(sqlite_platform: Platform, tmp_path: Path, name: str) -> No
     run([*aws, "s3", "rb", "--force", f"s3://{name}"], sqlite_platform.environment)
     jobs = json.loads(run([*aws, "sagemaker", "list-training-jobs"], sqlite_platform.environment).stdout)
     assert "TrainingJobSummaries" in jobs
-    missing = run([*aws, "sagemaker", "describe-endpoint", "--endpoint-name", "none"], sqlite_platform.environment, check=False)
+    missing = run(
+        [*aws, "sagemaker", "describe-endpoint", "--endpoint-name", "none"], sqlite_platform.environment, check=False
+    )
     assert missing.returncode in (254, 255)  # version 2, version 1
-    assert "(ValidationException) when calling the DescribeEndpoint operation: Could not find endpoint" in missing.stderr
+    assert (
+        "(ValidationException) when calling the DescribeEndpoint operation: Could not find endpoint" in missing.stderr
+    )
 
 
 def test_the_aws_cli_with_a_profile(sqlite_platform: Platform, tmp_path: Path) -> None:
@@ -107,20 +111,38 @@ SIGNED = 'curl -sS --aws-sigv4 aws:amz:us-east-1:{} --user "$AWS_ACCESS_KEY_ID:$
 
 def test_curl(sqlite_platform: Platform, name: str) -> None:
     s3 = SIGNED.format("s3")
-    _shell(sqlite_platform, False, f'{s3} -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" -X PUT "$AWS_ENDPOINT_URL/{name}"')
-    sts = _shell(sqlite_platform, False, SIGNED.format("sts") + '-d "Action=GetCallerIdentity&Version=2011-06-15" $AWS_ENDPOINT_URL')
+    _shell(
+        sqlite_platform, False, f'{s3} -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" -X PUT "$AWS_ENDPOINT_URL/{name}"'
+    )
+    sts = _shell(
+        sqlite_platform,
+        False,
+        SIGNED.format("sts") + '-d "Action=GetCallerIdentity&Version=2011-06-15" $AWS_ENDPOINT_URL',
+    )
     assert "assumed-role/AmazonSageMaker-ExecutionRole" in sts
     target = '-H "X-Amz-Target: SageMaker.ListEndpoints" -H "Content-Type: application/x-amz-json-1.1" -d "{}" $AWS_ENDPOINT_URL'
     assert '"Endpoints":[' in _shell(sqlite_platform, False, SIGNED.format("sagemaker") + target)
 
 
 def test_programs_with_hard_coded_hosts_come_through_the_proxy(sqlite_platform: Platform, name: str) -> None:
-    sts = _shell(sqlite_platform, True, SIGNED.format("sts") + '-d "Action=GetCallerIdentity&Version=2011-06-15" https://sts.us-east-1.amazonaws.com')
+    sts = _shell(
+        sqlite_platform,
+        True,
+        SIGNED.format("sts") + '-d "Action=GetCallerIdentity&Version=2011-06-15" https://sts.us-east-1.amazonaws.com',
+    )
     assert "assumed-role/AmazonSageMaker-ExecutionRole" in sts
     aws = environment("cli") / "aws"
-    _shell(sqlite_platform, True, f"{aws} s3 mb s3://{name}-p && head -c 20000000 /dev/zero | {aws} s3 cp - s3://{name}-p/z")
+    _shell(
+        sqlite_platform,
+        True,
+        f"{aws} s3 mb s3://{name}-p && head -c 20000000 /dev/zero | {aws} s3 cp - s3://{name}-p/z",
+    )
     assert "20000000" in _shell(sqlite_platform, True, f"{aws} s3 ls s3://{name}-p/")
-    elsewhere = run(["bash", "-c", f'eval "$({CLARY} env --proxy)"; curl -sS https://example.com'], sqlite_platform.environment, check=False)
+    elsewhere = run(
+        ["bash", "-c", f'eval "$({CLARY} env --proxy)"; curl -sS https://example.com'],
+        sqlite_platform.environment,
+        check=False,
+    )
     assert elsewhere.returncode != 0
     assert "403" in elsewhere.stderr
 

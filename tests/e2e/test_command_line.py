@@ -53,7 +53,9 @@ def test_up_refuses_what_cannot_be(sqlite_platform: Platform, tmp_path: Path) ->
 
 def test_the_foreground_ends_with_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "CLARY_HOME": str(tmp_path)}
-    process = subprocess.Popen([CLARY, "up", "-p", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [CLARY, "up", "-p", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     until(lambda: (tmp_path / "run" / "ready").exists(), what="the platform is ready")
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=30)
@@ -71,7 +73,9 @@ def test_status_logs_and_doctor(sqlite_platform: Platform, name: str) -> None:
     assert name in [e["EndpointName"] for e in status["endpoints"]]
     printed = run([CLARY, "logs", name, "-f"], sqlite_platform.environment).stdout
     assert "[9]\ttrain-auc:" in printed
-    assert "Model loaded" in until(lambda: run([CLARY, "logs", name], sqlite_platform.environment).stdout or None) or True
+    assert (
+        "Model loaded" in until(lambda: run([CLARY, "logs", name], sqlite_platform.environment).stdout or None) or True
+    )
     missing = run([CLARY, "logs", "nothing-of-that-name"], sqlite_platform.environment, check=False)
     assert "there is no training job and no endpoint" in missing.stderr
     doctor = run([CLARY, "doctor"], sqlite_platform.environment).stdout
@@ -85,7 +89,9 @@ def test_pages(sqlite_platform: Platform) -> None:
     assert json.loads(sqlite_platform.page("/readyz"))["ready"] is True
     assert json.loads(sqlite_platform.page("/version"))["name"] == "clary"
     sqlite_platform.client("sagemaker").list_models()
-    assert 'clary_requests_total{service="sagemaker",operation="ListModels",status="200"}' in sqlite_platform.page("/metrics")
+    assert 'clary_requests_total{service="sagemaker",operation="ListModels",status="200"}' in sqlite_platform.page(
+        "/metrics"
+    )
     assert "CreateTrainingJob" in json.loads(sqlite_platform.page("/_clary/coverage"))["sagemaker"]["served"]
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(urllib.request.Request(sqlite_platform.endpoint + "/_clary/reset", method="POST"))
@@ -95,8 +101,15 @@ def test_pages(sqlite_platform: Platform) -> None:
 
 def test_open_mode_takes_any_key_and_resets(name: str) -> None:
     with started(Path(tempfile.mkdtemp(prefix="clary-open-")), "--open") as platform:
+
         def client(service: str, key: str) -> object:
-            return boto3.client(service, endpoint_url=platform.endpoint, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key="any")
+            return boto3.client(
+                service,
+                endpoint_url=platform.endpoint,
+                region_name="us-east-1",
+                aws_access_key_id=key,
+                aws_secret_access_key="any",
+            )
 
         assert client("sts", "123456789012").get_caller_identity()["Arn"] == "arn:aws:iam::123456789012:root"  # type: ignore[attr-defined]
         assert client("sts", "test").get_caller_identity()["Account"] == "000000000000"  # type: ignore[attr-defined]
@@ -105,7 +118,9 @@ def test_open_mode_takes_any_key_and_resets(name: str) -> None:
         with pytest.raises(ClientError):
             client("s3", "test").head_bucket(Bucket=name)  # type: ignore[attr-defined]
         train(platform, job(name, bucket(platform, f"{name}-jobs")))
-        data = platform.client("sagemaker").describe_training_job(TrainingJobName=name)["ModelArtifacts"]["S3ModelArtifacts"]
+        data = platform.client("sagemaker").describe_training_job(TrainingJobName=name)["ModelArtifacts"][
+            "S3ModelArtifacts"
+        ]
         deploy(platform, name, data)
         _reset(platform, "?account=000000000000")
         assert platform.client("sagemaker").list_endpoints()["Endpoints"] == []
@@ -117,4 +132,6 @@ def test_open_mode_takes_any_key_and_resets(name: str) -> None:
 
 
 def _reset(platform: Platform, query: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{platform.endpoint}/_clary/reset{query}", method="POST"), timeout=60).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{platform.endpoint}/_clary/reset{query}", method="POST"), timeout=60
+    ).close()

@@ -93,7 +93,9 @@ def test_a_killed_zygote_comes_back_and_jobs_still_start(own_platform: Platform,
 def test_a_running_job_is_followed_by_the_next_control(own_platform: Platform, name: str) -> None:
     where = bucket(own_platform, name)
     sagemaker = own_platform.client("sagemaker")
-    request = job(name, where, hyperparameters=script(own_platform, where, COUNTED), CheckpointConfig={"S3Uri": f"s3://{where}/c"})
+    request = job(
+        name, where, hyperparameters=script(own_platform, where, COUNTED), CheckpointConfig={"S3Uri": f"s3://{where}/c"}
+    )
     sagemaker.create_training_job(**request)
     until(lambda: "started" in messages(own_platform, GROUP, f"{name}/"), what="the job runs")
     _kill(own_platform, "clary.server")

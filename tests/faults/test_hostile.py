@@ -40,7 +40,9 @@ def raw(platform: Platform, data: bytes, seconds: float = 10.0) -> bytes:
         return answer
 
 
-def signed(platform: Platform, method: str, path: str, body: bytes, headers: dict[str, str], service: str = "sagemaker") -> tuple[int, bytes]:
+def signed(
+    platform: Platform, method: str, path: str, body: bytes, headers: dict[str, str], service: str = "sagemaker"
+) -> tuple[int, bytes]:
     """A signed request with any body."""
     key_id, secret = platform.root_key
     request = AWSRequest(method, platform.endpoint + path, data=body, headers=headers)
@@ -83,7 +85,32 @@ def test_bodies(platform: Platform, body: bytes, code: bytes) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["CreateTrainingJob", "CreateModel", "CreateEndpoint", "Search", "AddTags", "ListTrainingJobs"]), st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["TrainingJobName", "ModelName", "Tags", "SearchExpression", "Resource", "NextToken", "HyperParameters", "x"]), inner, max_size=4), max_leaves=12))
+@given(
+    st.sampled_from(["CreateTrainingJob", "CreateModel", "CreateEndpoint", "Search", "AddTags", "ListTrainingJobs"]),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "TrainingJobName",
+                        "ModelName",
+                        "Tags",
+                        "SearchExpression",
+                        "Resource",
+                        "NextToken",
+                        "HyperParameters",
+                        "x",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ),
+)
 def test_any_json_gets_a_4xx_or_a_result(sqlite_platform: Platform, operation: str, document: Any) -> None:
     status, answer = call(sqlite_platform, operation, json.dumps(document).encode())
     assert status in (200, 400), (status, answer)
@@ -121,7 +148,9 @@ def test_slow_senders_do_not_hold_up_others(platform: Platform) -> None:
     slow = [socket.create_connection((parts.hostname, parts.port)) for _ in range(100)]
     try:
         for i, connection in enumerate(slow):
-            connection.sendall(b"POST /endpoints/a/invocations HTTP/1.1\r\nContent-Length: 100\r\n\r\n" if i % 2 else b"GET /slow HT")
+            connection.sendall(
+                b"POST /endpoints/a/invocations HTTP/1.1\r\nContent-Length: 100\r\n\r\n" if i % 2 else b"GET /slow HT"
+            )
         began = time.monotonic()
         assert platform.page("/livez") == "ok\n"
         assert platform.client("sagemaker").list_endpoints() is not None
@@ -170,7 +199,9 @@ def _member(path: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile
         (b"", "not a readable .tar.gz"),
     ],
 )
-def test_hostile_model_archives_fail_the_endpoint_and_harm_nothing(sqlite_platform: Platform, name: str, data: bytes, words: str) -> None:
+def test_hostile_model_archives_fail_the_endpoint_and_harm_nothing(
+    sqlite_platform: Platform, name: str, data: bytes, words: str
+) -> None:
     s3 = sqlite_platform.client("s3")
     s3.create_bucket(Bucket=name)
     s3.put_object(Bucket=name, Key="m.tar.gz", Body=data)
@@ -192,16 +223,25 @@ shutil.rmtree("/opt/ml/output"); os.symlink("/etc", "/opt/ml/output")
 open("/opt/ml/model/ok", "w").write("ok")
 """
     found = train(sqlite_platform, job(name, where, hyperparameters=script(sqlite_platform, where, text)))
-    model = archive(sqlite_platform, f"s3://{where}/output/{name}/output/model.tar.gz") if found["TrainingJobStatus"] == "Completed" else {}
+    model = (
+        archive(sqlite_platform, f"s3://{where}/output/{name}/output/model.tar.gz")
+        if found["TrainingJobStatus"] == "Completed"
+        else {}
+    )
     assert "passwd" not in model
-    keys = [o["Key"] for o in sqlite_platform.client("s3").list_objects_v2(Bucket=where, Prefix="output/").get("Contents", [])]
+    keys = [
+        o["Key"]
+        for o in sqlite_platform.client("s3").list_objects_v2(Bucket=where, Prefix="output/").get("Contents", [])
+    ]
     assert not any("output.tar.gz" in k for k in keys)
 
 
 def test_header_injection_through_metadata_is_neutralised(platform: Platform, name: str) -> None:
     s3 = platform.client("s3")
     s3.create_bucket(Bucket=name)
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": name, "Key": "k", "ResponseContentDisposition": "a\r\nX-Evil: 1"})
+    url = s3.generate_presigned_url(
+        "get_object", Params={"Bucket": name, "Key": "k", "ResponseContentDisposition": "a\r\nX-Evil: 1"}
+    )
     s3.put_object(Bucket=name, Key="k", Body=b"x")
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
@@ -226,7 +266,9 @@ def test_a_body_that_is_not_what_was_signed(platform: Platform, name: str) -> No
         platform.client("s3").get_object(Bucket=name, Key="k")
 
 
-@pytest.mark.parametrize("body", [b"<a", b'<!DOCTYPE x [<!ENTITY a "b">]><Delete/>', b"<Delete><Object/></Delete>", b"\xff" * 50])
+@pytest.mark.parametrize(
+    "body", [b"<a", b'<!DOCTYPE x [<!ENTITY a "b">]><Delete/>', b"<Delete><Object/></Delete>", b"\xff" * 50]
+)
 def test_hostile_xml(platform: Platform, name: str, body: bytes) -> None:
     platform.client("s3").create_bucket(Bucket=name)
     status, answer = signed(platform, "POST", f"/{name}?delete=", body, {"Content-Type": "application/xml"}, "s3")

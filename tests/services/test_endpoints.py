@@ -67,10 +67,18 @@ def test_the_whole_way(platform: Platform, name: str, model_data: str) -> None:
 
 def test_predictions_are_those_of_plain_xgboost(sqlite_platform: Platform, name: str) -> None:
     rows = table()
-    for objective, classes in (("binary:logistic", {}), ("multi:softprob", {"num_class": "2"}), ("reg:squarederror", {}), ("binary:hinge", {}), ("multi:softmax", {"num_class": "2"})):
+    for objective, classes in (
+        ("binary:logistic", {}),
+        ("multi:softprob", {"num_class": "2"}),
+        ("reg:squarederror", {}),
+        ("binary:hinge", {}),
+        ("multi:softmax", {"num_class": "2"}),
+    ):
         each = f"{name}-{objective.replace(':', '-')}"
         where = bucket(sqlite_platform, each)
-        found = train(sqlite_platform, job(each, where, hyperparameters={"num_round": "5", "objective": objective, **classes}))
+        found = train(
+            sqlite_platform, job(each, where, hyperparameters={"num_round": "5", "objective": objective, **classes})
+        )
         deploy(sqlite_platform, each, found["ModelArtifacts"]["S3ModelArtifacts"])
         runtime = sqlite_platform.client("sagemaker-runtime")
         body = runtime.invoke_endpoint(EndpointName=each, ContentType="text/csv", Body=csv(rows[:9, 1:]))["Body"].read()
@@ -97,7 +105,9 @@ def test_content_types(sqlite_platform: Platform, name: str) -> None:
     libsvm = " ".join(f"{i}:{v}" for i, v in enumerate(row[0].tolist()))
     assert float(ask(ContentType="text/libsvm", Body=libsvm)) == plain
     assert float(ask(ContentType="text/x-libsvm", Body="1 " + libsvm)) == plain
-    assert json.loads(ask(ContentType="text/csv", Accept="application/json", Body=csv(row))) == {"predictions": [{"score": plain}]}
+    assert json.loads(ask(ContentType="text/csv", Accept="application/json", Body=csv(row))) == {
+        "predictions": [{"score": plain}]
+    }
     assert float(ask(ContentType="text/csv", Body=csv(row).replace(b",", b";"))) == plain
     with_gap = csv(row).decode().split(",")
     with_gap[3] = ""
@@ -120,7 +130,11 @@ def test_selectable_inference(sqlite_platform: Platform, name: str) -> None:
     deploy(sqlite_platform, name, data, SAGEMAKER_INFERENCE_OUTPUT="predicted_label, probabilities,probability")
     runtime = sqlite_platform.client("sagemaker-runtime")
     row = csv(table()[:2, 1:])
-    got = json.loads(runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Accept="application/json", Body=row)["Body"].read())
+    got = json.loads(
+        runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Accept="application/json", Body=row)[
+            "Body"
+        ].read()
+    )
     first = got["predictions"][0]
     assert first["predicted_label"] == int(first["probability"] > 0.5)
     assert sum(first["probabilities"]) == pytest.approx(1)
@@ -132,19 +146,31 @@ def test_weights_and_target_variants(platform: Platform, name: str, model_data: 
     sagemaker, runtime = platform.client("sagemaker"), platform.client("sagemaker-runtime")
     configure(platform, name, model_data)
     variants = [
-        {"VariantName": n, "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "InitialVariantWeight": w}
+        {
+            "VariantName": n,
+            "ModelName": name,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+            "InitialVariantWeight": w,
+        }
         for n, w in (("A", 3.0), ("B", 1.0), ("C", 0.0))
     ]
     sagemaker.create_endpoint_config(EndpointConfigName=f"{name}-ab", ProductionVariants=variants)
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-ab")
     assert settled(platform, name)["EndpointStatus"] == "InService"
     body = csv(table()[:1, 1:])
-    chosen = [runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["InvokedProductionVariant"] for _ in range(200)]
+    chosen = [
+        runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["InvokedProductionVariant"]
+        for _ in range(200)
+    ]
     assert 0.6 < chosen.count("A") / 200 < 0.9
     assert chosen.count("C") == 0
     target = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body, TargetVariant="C")
     assert target["InvokedProductionVariant"] == "C"
-    assert refused(runtime.invoke_endpoint, EndpointName=name, Body=body, TargetVariant="D")["Error"]["Code"] == "ValidationError"
+    assert (
+        refused(runtime.invoke_endpoint, EndpointName=name, Body=body, TargetVariant="D")["Error"]["Code"]
+        == "ValidationError"
+    )
 
 
 def test_an_update_never_drops_a_request(platform: Platform, name: str, model_data: str) -> None:
@@ -157,7 +183,9 @@ def test_an_update_never_drops_a_request(platform: Platform, name: str, model_da
         runtime = platform.client("sagemaker-runtime")
         while not stop.is_set():
             try:
-                answers.append(runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["Body"].read()[:1])
+                answers.append(
+                    runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["Body"].read()[:1]
+                )
             except ClientError as error:
                 failures.append(error)
 
@@ -165,7 +193,9 @@ def test_an_update_never_drops_a_request(platform: Platform, name: str, model_da
     for thread in threads:
         thread.start()
     sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-new")
-    assert refused(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name)["Error"]["Message"].startswith("Cannot update in-progress endpoint")
+    assert refused(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name)["Error"][
+        "Message"
+    ].startswith("Cannot update in-progress endpoint")
     found = settled(platform, name)
     until(lambda: answers[-20:] == [b"{"] * 20, what="the new fleet answers")
     stop.set()
@@ -194,11 +224,15 @@ def test_a_failed_update_goes_back_and_says_why(platform: Platform, name: str, m
         ({"xgboost-model": b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR."}, "only an xgboost Booster is loaded"),
     ],
 )
-def test_a_model_that_does_not_load_fails_with_its_own_words(sqlite_platform: Platform, name: str, files: dict[str, bytes], words: str) -> None:
+def test_a_model_that_does_not_load_fails_with_its_own_words(
+    sqlite_platform: Platform, name: str, files: dict[str, bytes], words: str
+) -> None:
     sqlite_platform.client("s3").create_bucket(Bucket=name)
     found = deploy(sqlite_platform, name, pack(sqlite_platform, name, "m.tar.gz", **files))
     assert found["EndpointStatus"] == "Failed"
-    assert found["FailureReason"].startswith("The primary container for production variant AllTraffic did not pass the ping health check.")
+    assert found["FailureReason"].startswith(
+        "The primary container for production variant AllTraffic did not pass the ping health check."
+    )
     assert words in found["FailureReason"]
 
 
@@ -214,7 +248,9 @@ def output_fn(prediction, accept): return json.dumps(prediction), accept
     data = pack(sqlite_platform, name, "m.tar.gz", weights=b"w", code__inference_DOT_py=code)
     assert deploy(sqlite_platform, name, data, SAGEMAKER_PROGRAM="inference.py")["EndpointStatus"] == "InService"
     runtime = sqlite_platform.client("sagemaker-runtime")
-    answer = runtime.invoke_endpoint(EndpointName=name, ContentType="application/json", Accept="application/json", Body=b"[1, 2]")
+    answer = runtime.invoke_endpoint(
+        EndpointName=name, ContentType="application/json", Accept="application/json", Body=b"[1, 2]"
+    )
     assert json.loads(answer["Body"].read()) == ["w", 3]
     found = refused(runtime.invoke_endpoint, EndpointName=name, ContentType="application/json", Body=b"{")
     assert (found["OriginalStatusCode"], "JSONDecodeError" in found["Error"]["Message"]) == (500, True)
@@ -225,12 +261,19 @@ def test_names_taken_and_missing(platform: Platform, name: str, model_data: str)
     configure(platform, name, model_data)
     container = {"Image": IMAGE, "ModelDataUrl": model_data}
     found = refused(sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    assert found["Error"]["Message"] == f'Cannot create already existing model "arn:aws:sagemaker:us-east-1:000000000000:model/{name}".'
+    assert (
+        found["Error"]["Message"]
+        == f'Cannot create already existing model "arn:aws:sagemaker:us-east-1:000000000000:model/{name}".'
+    )
     for call, params, words in (
         (sagemaker.describe_model, {"ModelName": "none"}, "Could not find model"),
         (sagemaker.describe_endpoint_config, {"EndpointConfigName": "none"}, "Could not find endpoint configuration"),
         (sagemaker.describe_endpoint, {"EndpointName": "none"}, "Could not find endpoint"),
-        (sagemaker.create_endpoint, {"EndpointName": name, "EndpointConfigName": "none"}, "Could not find endpoint configuration"),
+        (
+            sagemaker.create_endpoint,
+            {"EndpointName": name, "EndpointConfigName": "none"},
+            "Could not find endpoint configuration",
+        ),
     ):
         found = refused(call, **params)
         assert (found["Error"]["Code"], found["Error"]["Message"].startswith(words)) == ("ValidationException", True)

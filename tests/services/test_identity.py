@@ -13,8 +13,17 @@ from botocore.exceptions import ClientError
 
 from tests.platform import Platform, until
 
-TRUST = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
-ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}]})
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+ALLOW = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}]}
+)
 
 
 def refused(call: Any, **params: Any) -> tuple[str, int, str]:
@@ -46,7 +55,9 @@ def test_a_wrong_secret_is_refused(platform: Platform, service: str, operation: 
         ("s3", "list_buckets", "InvalidAccessKeyId", 403),
     ],
 )
-def test_a_key_of_nobody_is_refused_with_a_hint(platform: Platform, service: str, operation: str, code: str, status: int) -> None:
+def test_a_key_of_nobody_is_refused_with_a_hint(
+    platform: Platform, service: str, operation: str, code: str, status: int
+) -> None:
     client = platform.client(service, ("AKIAIOSFODNN7EXAMPLE", "secret"))
     found = refused(getattr(client, operation))
     assert found[:2] == (code, status)
@@ -80,7 +91,9 @@ def test_old_signatures_have_expired(platform: Platform, monkeypatch: pytest.Mon
 
 
 def test_no_credentials_at_all(platform: Platform) -> None:
-    request = urllib.request.Request(platform.endpoint, b"Action=ListUsers&Version=2010-05-08", {"Content-Type": "application/x-www-form-urlencoded"})
+    request = urllib.request.Request(
+        platform.endpoint, b"Action=ListUsers&Version=2010-05-08", {"Content-Type": "application/x-www-form-urlencoded"}
+    )
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(request)
     assert (error.value.code, b"MissingAuthenticationToken" in error.value.read()) == (403, True)
@@ -109,14 +122,20 @@ def test_users_have_keys_that_work_until_they_are_gone(platform: Platform, name:
     for known in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
         iam.delete_access_key(UserName=name, AccessKeyId=known["AccessKeyId"])
     assert refused(platform.client("sts", pair).get_caller_identity)[0] == "InvalidClientTokenId"
-    until(lambda: refused(runtime.invoke_endpoint, **invoke)[0] == "UnrecognizedClientException", 5, "the front forgets it")
+    until(
+        lambda: refused(runtime.invoke_endpoint, **invoke)[0] == "UnrecognizedClientException",
+        5,
+        "the front forgets it",
+    )
     iam.delete_user(UserName=name)
     assert refused(iam.get_user, UserName=name)[:2] == ("NoSuchEntity", 404)
 
 
 def test_roles_keep_their_documents_and_policies(platform: Platform, name: str) -> None:
     iam = platform.client("iam")
-    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Description="d", MaxSessionDuration=7200)["Role"]
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Description="d", MaxSessionDuration=7200)[
+        "Role"
+    ]
     assert "MaxSessionDuration" not in made
     role = iam.get_role(RoleName=name)["Role"]
     assert (role["AssumeRolePolicyDocument"], role["MaxSessionDuration"]) == (json.loads(TRUST), 7200)
@@ -127,7 +146,7 @@ def test_roles_keep_their_documents_and_policies(platform: Platform, name: str) 
     iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
     names = [p["PolicyName"] for p in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]]
     assert names == [name, "AdministratorAccess"]
-    code, status, text = refused(iam.attach_role_policy, RoleName=name, PolicyArn="arn:aws:iam::aws:policy/Nope")
+    code, _status, text = refused(iam.attach_role_policy, RoleName=name, PolicyArn="arn:aws:iam::aws:policy/Nope")
     assert (code, text) == ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/Nope does not exist or is not attachable.")
     assert refused(iam.delete_role, RoleName=name)[2] == "Cannot delete entity, must detach all policies first."
     iam.create_instance_profile(InstanceProfileName=name)
@@ -147,8 +166,14 @@ def test_roles_keep_their_documents_and_policies(platform: Platform, name: str) 
     [
         ("{", "This policy contains invalid Json"),
         ("{}", "Syntax errors in policy."),
-        ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:Get"}]}', "Policy statement must contain resources."),
-        ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"Get","Resource":"*"}]}', "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."),
+        (
+            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:Get"}]}',
+            "Policy statement must contain resources.",
+        ),
+        (
+            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"Get","Resource":"*"}]}',
+            "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
+        ),
     ],
 )
 def test_malformed_documents(platform: Platform, name: str, text: str, words: str) -> None:
@@ -177,13 +202,18 @@ def test_assumed_roles_work_and_trust_decides(platform: Platform, name: str) -> 
     credentials = got["Credentials"]
     assert 880 < credentials["Expiration"].timestamp() - time.time() <= 900
     session = platform.client(
-        "sts", (credentials["AccessKeyId"], credentials["SecretAccessKey"]), aws_session_token=credentials["SessionToken"]
+        "sts",
+        (credentials["AccessKeyId"], credentials["SecretAccessKey"]),
+        aws_session_token=credentials["SessionToken"],
     )
     assert session.get_caller_identity()["Arn"] == got["AssumedRoleUser"]["Arn"]
     assert refused(sts.assume_role, RoleArn=closed["Arn"], RoleSessionName="me")[0] == "AccessDenied"
     assert refused(sts.assume_role, RoleArn=role["Arn"] + "x", RoleSessionName="me")[0] == "AccessDenied"
     root = platform.client("sts", platform.root_key)
-    assert refused(root.assume_role, RoleArn=role["Arn"], RoleSessionName="me")[2] == "Roles may not be assumed by root accounts."
+    assert (
+        refused(root.assume_role, RoleArn=role["Arn"], RoleSessionName="me")[2]
+        == "Roles may not be assumed by root accounts."
+    )
     token = root.get_session_token()["Credentials"]["SessionToken"]
     assert token
 

@@ -68,7 +68,9 @@ def test_without_start_from_head_the_last_page_comes_first(logs: Any, group: str
 
 def test_times_bound_a_page(logs: Any, group: str) -> None:
     at = _put(logs, group, "s", ["a", "b", "c"])
-    page = logs.get_log_events(logGroupName=group, logStreamName="s", startTime=at + 1, endTime=at + 2, startFromHead=True)
+    page = logs.get_log_events(
+        logGroupName=group, logStreamName="s", startTime=at + 1, endTime=at + 2, startFromHead=True
+    )
     assert [e["message"] for e in page["events"]] == ["b"]
 
 

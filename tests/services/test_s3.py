@@ -54,7 +54,12 @@ def test_an_object_comes_back_as_it_was_put(s3: Any, bucket: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected", "shown"),
-    [("bytes=0-3", b"0123", "bytes 0-3/10"), ("bytes=-3", b"789", "bytes 7-9/10"), ("bytes=4-", b"456789", "bytes 4-9/10"), ("bytes=8-99", b"89", "bytes 8-9/10")],
+    [
+        ("bytes=0-3", b"0123", "bytes 0-3/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+        ("bytes=4-", b"456789", "bytes 4-9/10"),
+        ("bytes=8-99", b"89", "bytes 8-9/10"),
+    ],
 )
 def test_ranges(s3: Any, bucket: str, text: str, expected: bytes, shown: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
@@ -110,7 +115,9 @@ def test_multipart_uploads_keep_every_byte(s3: Any, bucket: str) -> None:
     got = s3.get_object(Bucket=bucket, Key="big")
     assert got["ETag"].endswith('-3"')
     assert got["Body"].read() == body
-    assert s3.get_object(Bucket=bucket, Key="big", Range="bytes=5242870-5242889")["Body"].read() == body[5242870:5242890]
+    assert (
+        s3.get_object(Bucket=bucket, Key="big", Range="bytes=5242870-5242889")["Body"].read() == body[5242870:5242890]
+    )
     second = s3.get_object(Bucket=bucket, Key="big", PartNumber=2)
     assert (second["PartsCount"], second["Body"].read()) == (3, body[5 << 20 : 10 << 20])
 
@@ -122,7 +129,9 @@ def test_multipart_parts_are_listed_copied_replaced_and_aborted(s3: Any, bucket:
     s3.upload_part(**where, PartNumber=1, Body=b"old" * (2 << 20))
     first = s3.upload_part(**where, PartNumber=1, Body=b"n" * (5 << 20))["ETag"]
     source = {"Bucket": bucket, "Key": "source"}
-    second = s3.upload_part_copy(**where, PartNumber=2, CopySource=source, CopySourceRange="bytes=0-99")["CopyPartResult"]["ETag"]
+    second = s3.upload_part_copy(**where, PartNumber=2, CopySource=source, CopySourceRange="bytes=0-99")[
+        "CopyPartResult"
+    ]["ETag"]
     assert [p["Size"] for p in s3.list_parts(**where)["Parts"]] == [5 << 20, 100]
     assert [u["UploadId"] for u in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [upload]
     parts = [{"PartNumber": 1, "ETag": first}, {"PartNumber": 2, "ETag": second}]
@@ -188,8 +197,13 @@ def test_listing_pages_end_and_hold_every_key_once(s3: Any, bucket: str) -> None
     for operation in ("list_objects_v2", "list_objects"):
         pages = list(s3.get_paginator(operation).paginate(Bucket=bucket, PaginationConfig={"PageSize": 7}))
         assert [o["Key"] for p in pages for o in p.get("Contents", [])] == keys
-        pages = list(s3.get_paginator(operation).paginate(Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 2}))
-        assert [c["Prefix"] for p in pages for c in p.get("CommonPrefixes", [])] == [*(f"d{i}/" for i in range(7)), "z/"]
+        pages = list(
+            s3.get_paginator(operation).paginate(Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 2})
+        )
+        assert [c["Prefix"] for p in pages for c in p.get("CommonPrefixes", [])] == [
+            *(f"d{i}/" for i in range(7)),
+            "z/",
+        ]
         assert [o["Key"] for p in pages for o in p.get("Contents", [])] == ["top-1", "top-2"]
     assert s3.list_objects_v2(Bucket=bucket, Prefix="d3/", StartAfter="d3/k010")["KeyCount"] == 7
 
@@ -223,7 +237,9 @@ def test_checksums_are_verified_and_kept(s3: Any, bucket: str, algorithm: str) -
 def test_presigned_urls_work_without_credentials(platform: Platform, bucket: str, signature: str) -> None:
     s3 = platform.client("s3", config=Config(signature_version=signature))
     put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "p q"}, ExpiresIn=60)
-    urllib.request.urlopen(urllib.request.Request(put, data=b"data", method="PUT", headers={"Content-Type": ""})).close()
+    urllib.request.urlopen(
+        urllib.request.Request(put, data=b"data", method="PUT", headers={"Content-Type": ""})
+    ).close()
     get = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "p q"}, ExpiresIn=60)
     with urllib.request.urlopen(get) as answer:
         assert answer.read() == b"data"
@@ -242,10 +258,14 @@ def test_without_credentials_nothing_is_shown(platform: Platform, bucket: str) -
 def test_virtual_hosts_name_buckets(platform: Platform, bucket: str) -> None:
     s3 = platform.client("s3")
     s3.put_object(Bucket=bucket, Key="k", Body=b"virtual")
-    signed = platform.client("s3", endpoint_url="http://s3.us-east-1.amazonaws.com", config=Config(s3={"addressing_style": "virtual"}))
+    signed = platform.client(
+        "s3", endpoint_url="http://s3.us-east-1.amazonaws.com", config=Config(s3={"addressing_style": "virtual"})
+    )
     url = signed.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
     host = f"{bucket}.s3.us-east-1.amazonaws.com"
-    request = urllib.request.Request(url.replace(f"http://{host}", platform.endpoint).replace(f"http://{bucket}.s3.amazonaws.com", platform.endpoint))
+    request = urllib.request.Request(
+        url.replace(f"http://{host}", platform.endpoint).replace(f"http://{bucket}.s3.amazonaws.com", platform.endpoint)
+    )
     request.add_header("Host", url.split("/")[2])
     with urllib.request.urlopen(request) as answer:
         assert answer.read() == b"virtual"
@@ -279,9 +299,9 @@ def test_configuration_documents_come_back(s3: Any, bucket: str) -> None:
     assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]["BlockPublicAcls"]
 
 
-_keys = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"), min_size=1, max_size=20).filter(
-    lambda k: len(k.encode()) <= 1024 and all(ord(c) > 31 for c in k) and k not in (".", "..")
-)
+_keys = st.text(
+    st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"), min_size=1, max_size=20
+).filter(lambda k: len(k.encode()) <= 1024 and all(ord(c) > 31 for c in k) and k not in (".", ".."))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -73,7 +73,9 @@ def test_old_tags_write_pickles(platform: Platform, name: str) -> None:
 
 
 def _libsvm(rows: np.ndarray) -> bytes:
-    return "\n".join(f"{int(r[0])} " + " ".join(f"{i}:{v}" for i, v in enumerate(r[1:].tolist())) for r in rows).encode()
+    return "\n".join(
+        f"{int(r[0])} " + " ".join(f"{i}:{v}" for i, v in enumerate(r[1:].tolist())) for r in rows
+    ).encode()
 
 
 def _parquet(rows: np.ndarray) -> bytes:
@@ -97,7 +99,12 @@ def _recordio(rows: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize(
     ("content_type", "write"),
-    [("text/libsvm", _libsvm), ("application/x-parquet", _parquet), ("application/x-recordio-protobuf", _recordio), ("text/csv;label_size=1", csv)],
+    [
+        ("text/libsvm", _libsvm),
+        ("application/x-parquet", _parquet),
+        ("application/x-recordio-protobuf", _recordio),
+        ("text/csv;label_size=1", csv),
+    ],
 )
 def test_formats_give_the_same_model(sqlite_platform: Platform, name: str, content_type: str, write: Any) -> None:
     s3 = sqlite_platform.client("s3")
@@ -147,7 +154,9 @@ def test_several_hosts_train_one_model(sqlite_platform: Platform, name: str) -> 
         ({"num_round": "1", "objective": "reg:logistic", "csv_weights": "1"}, "exit code: 1"),
     ],
 )
-def test_bad_hyperparameters_fail_with_the_reason(sqlite_platform: Platform, name: str, hyperparameters: dict[str, str], words: str) -> None:
+def test_bad_hyperparameters_fail_with_the_reason(
+    sqlite_platform: Platform, name: str, hyperparameters: dict[str, str], words: str
+) -> None:
     found = train(sqlite_platform, job(name, bucket(sqlite_platform, name), hyperparameters=hyperparameters))
     if "csv_weights" in hyperparameters and found["TrainingJobStatus"] == "Completed":
         return
@@ -182,11 +191,20 @@ pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "extra.txt").write_text(socket.ge
 assert os.environ["GREETING"] == "hello" and os.environ["TRAINING_JOB_NAME"]
 """
     values = {**script(sqlite_platform, where, text), "depth": "3", "l": '"x"'}
-    algorithm = {"TrainingImage": IMAGE, "TrainingInputMode": "File", "MetricDefinitions": [{"Name": "m", "Regex": "metric=(.*?);"}]}
-    found = train(sqlite_platform, job(name, where, hyperparameters=values, AlgorithmSpecification=algorithm, Environment={"GREETING": "hello"}))
+    algorithm = {
+        "TrainingImage": IMAGE,
+        "TrainingInputMode": "File",
+        "MetricDefinitions": [{"Name": "m", "Regex": "metric=(.*?);"}],
+    }
+    found = train(
+        sqlite_platform,
+        job(name, where, hyperparameters=values, AlgorithmSpecification=algorithm, Environment={"GREETING": "hello"}),
+    )
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     assert [(m["MetricName"], m["Value"]) for m in found["FinalMetricDataList"]] == [("m", 0.25)]
-    assert any("metric=0.25; 3 x /opt/ml/code ['part-0.csv']" in m for m in messages(sqlite_platform, GROUP, f"{name}/"))
+    assert any(
+        "metric=0.25; 3 x /opt/ml/code ['part-0.csv']" in m for m in messages(sqlite_platform, GROUP, f"{name}/")
+    )
     files = archive(sqlite_platform, found["ModelArtifacts"]["S3ModelArtifacts"])
     assert json.loads(files["model.txt"]) == {"depth": 3, "l": "x"}
     extra = archive(sqlite_platform, f"s3://{where}/output/{name}/output/output.tar.gz")["extra.txt"].decode()
@@ -258,7 +276,9 @@ while True: signal.pause()
 def test_a_job_over_its_time_is_stopped(sqlite_platform: Platform, name: str) -> None:
     where = bucket(sqlite_platform, name)
     values = script(sqlite_platform, where, "import time\nwhile True: time.sleep(0.1)\n")
-    found = train(sqlite_platform, job(name, where, hyperparameters=values, StoppingCondition={"MaxRuntimeInSeconds": 1}))
+    found = train(
+        sqlite_platform, job(name, where, hyperparameters=values, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    )
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
@@ -279,7 +299,9 @@ def test_checkpoints_are_mirrored_and_resumed(sqlite_platform: Platform, name: s
     checkpoints = {"S3Uri": f"s3://{where}/checkpoints"}
     first = train(sqlite_platform, job(name, where, CheckpointConfig=checkpoints))
     assert first["TrainingJobStatus"] == "Completed"
-    keys = [o["Key"] for o in sqlite_platform.client("s3").list_objects_v2(Bucket=where, Prefix="checkpoints/")["Contents"]]
+    keys = [
+        o["Key"] for o in sqlite_platform.client("s3").list_objects_v2(Bucket=where, Prefix="checkpoints/")["Contents"]
+    ]
     assert keys == [f"checkpoints/xgboost-checkpoint.{i}" for i in range(5, 10)]
     values = {"num_round": "12", "objective": "binary:logistic"}
     second = train(sqlite_platform, job(f"{name}-2", where, CheckpointConfig=checkpoints, hyperparameters=values))
@@ -312,7 +334,9 @@ print(open("/opt/ml/input/data/zipped_0").read())
         channel("augmented", f"s3://{where}/all.manifest", "application/x-recordio", source=augmented, InputMode="Pipe", RecordWrapperType="RecordIO"),
         channel("zipped", f"s3://{where}/zipped/", InputMode="Pipe", CompressionType="Gzip"),
     ]  # fmt: skip
-    found = train(sqlite_platform, job(name, where, hyperparameters=script(sqlite_platform, where, text), InputDataConfig=inputs))
+    found = train(
+        sqlite_platform, job(name, where, hyperparameters=script(sqlite_platform, where, text), InputDataConfig=inputs)
+    )
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     printed = messages(sqlite_platform, GROUP, f"{name}/")
     assert "['object 0', '0', 'object 1', '1', 'object 2', '2'] ['object 0']" in printed
@@ -355,14 +379,26 @@ def test_lists_page_sort_and_filter(platform: Platform, name: str) -> None:
     names = [f"{name}-{i}" for i in range(3)]
     for each in names:
         train(platform, job(each, where, Tags=[{"Key": "team", "Value": each}]))
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=f"{name}-", SortBy="Name", SortOrder="Descending", PaginationConfig={"PageSize": 2})
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(
+        NameContains=f"{name}-", SortBy="Name", SortOrder="Descending", PaginationConfig={"PageSize": 2}
+    )
     assert [s["TrainingJobName"] for p in pages for s in p["TrainingJobSummaries"]] == names[::-1]
-    assert sagemaker.list_training_jobs(NameContains=f"{name}-", CreationTimeAfter=time.time() + 60)["TrainingJobSummaries"] == []
+    assert (
+        sagemaker.list_training_jobs(NameContains=f"{name}-", CreationTimeAfter=time.time() + 60)[
+            "TrainingJobSummaries"
+        ]
+        == []
+    )
     arn = sagemaker.describe_training_job(TrainingJobName=names[0])["TrainingJobArn"]
     sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "x", "Value": "y"}])
     sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team"])
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "x", "Value": "y"}]
-    expression = {"Filters": [{"Name": "Tags.team", "Operator": "Equals", "Value": names[1]}, {"Name": "HyperParameters.num_round", "Operator": "GreaterThan", "Value": "1"}]}
+    expression = {
+        "Filters": [
+            {"Name": "Tags.team", "Operator": "Equals", "Value": names[1]},
+            {"Name": "HyperParameters.num_round", "Operator": "GreaterThan", "Value": "1"},
+        ]
+    }
     found = sagemaker.search(Resource="TrainingJob", SearchExpression=expression)["Results"]
     assert [r["TrainingJob"]["TrainingJobName"] for r in found] == [names[1]]
     sagemaker.delete_training_job(TrainingJobName=names[0])

@@ -32,9 +32,14 @@ def test_several_violations_make_one_message() -> None:
     text = check.message(found)
     assert text.startswith("2 validation errors detected: Value 'Size' at 'sortBy'")
     assert "Member must satisfy enum value set: [Name, CreationTime, Status]" in text
-    assert "Value '1000' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 100" in text
+    assert (
+        "Value '1000' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 100"
+        in text
+    )
 
 
 def test_paths_lead_into_lists() -> None:
-    found = _violations("AddTags", {"ResourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/a", "Tags": [{"Key": "a"}]})
+    found = _violations(
+        "AddTags", {"ResourceArn": "arn:aws:sagemaker:us-east-1:000000000000:model/a", "Tags": [{"Key": "a"}]}
+    )
     assert found == ["Value null at 'tags.1.member.value' failed to satisfy constraint: Member must not be null"]

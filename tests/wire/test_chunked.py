@@ -23,14 +23,25 @@ def _encode(chunks: list[bytes], signed: bool, trailers: dict[str, str]) -> byte
     for chunk in [*chunks, b""]:
         extension = b""
         if signed:
-            text = "\n".join(("AWS4-HMAC-SHA256-PAYLOAD", _SIGNER.amz_date, str(_SCOPE), previous, signature.EMPTY_SHA256, hashlib.sha256(chunk).hexdigest()))
+            text = "\n".join(
+                (
+                    "AWS4-HMAC-SHA256-PAYLOAD",
+                    _SIGNER.amz_date,
+                    str(_SCOPE),
+                    previous,
+                    signature.EMPTY_SHA256,
+                    hashlib.sha256(chunk).hexdigest(),
+                )
+            )
             previous = hmac.digest(signature.signing_key("secret", _SCOPE), text.encode(), "sha256").hex()
             extension = b";chunk-signature=" + previous.encode()
         out += b"%x%b\r\n" % (len(chunk), extension) + (chunk + b"\r\n" if chunk else b"")
     return out + b"".join(f"{k}:{v}\r\n".encode() for k, v in trailers.items()) + b"\r\n"
 
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.booleans(), st.lists(st.integers(1, 30), min_size=1))
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.booleans(), st.lists(st.integers(1, 30), min_size=1)
+)
 def test_what_was_encoded_comes_out_whatever_the_pieces(chunks: list[bytes], signed: bool, cuts: list[int]) -> None:
     data = _encode(chunks, signed, {"x-amz-checksum-crc32": "AAAAAA=="})
     decoder, out, at, i = Decoder(_SIGNER if signed else None), b"", 0, 0

@@ -48,7 +48,8 @@ def _value(shape: Any, chance: random.Random, depth: int = 0, path: tuple[str, .
         return {
             n: _value(m, chance, depth + 1, (*path, shape.name))
             for n, m in shape.members.items()
-            if (n in shape.required_members or (depth < 3 and chance.random() < 0.8)) and not m.serialization.get("eventstream")
+            if (n in shape.required_members or (depth < 3 and chance.random() < 0.8))
+            and not m.serialization.get("eventstream")
         }
     if shape.type_name == "list":
         if path.count(shape.name) > 1:

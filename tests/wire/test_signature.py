@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import pytest
@@ -16,7 +17,9 @@ from clary.wire import signature
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 _CREDENTIALS = Credentials("AKIDEXAMPLE", SECRET)
 _paths = st.lists(st.text("abcXYZ019-._~/ %+é&=", min_size=1, max_size=8), max_size=4)
-_pairs = st.dictionaries(st.text("abcXYZ-_ é", min_size=1, max_size=6), st.text("abc 019+&=/é%", max_size=8), max_size=4)
+_pairs = st.dictionaries(
+    st.text("abcXYZ-_ é", min_size=1, max_size=6), st.text("abc 019+&=/é%", max_size=8), max_size=4
+)
 
 
 def _quoted(text: str) -> str:
@@ -28,13 +31,18 @@ def _quoted(text: str) -> str:
 def _check(service: str, signer: type, path: str, query: dict[str, str], body: bytes) -> None:
     text = "&".join(f"{_quoted(k)}={_quoted(v)}" for k, v in query.items())
     url = f"http://localhost:4566{path}" + (f"?{text}" if text else "")
-    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "text/plain", "X-Amz-Meta-A": " two  spaces "})
+    request = AWSRequest(
+        "POST", url, data=body, headers={"Content-Type": "text/plain", "X-Amz-Meta-A": " two  spaces "}
+    )
     signer(_CREDENTIALS, service, "eu-west-1").add_auth(request)
     headers = {k.lower(): v for k, v in request.headers.items()} | {"host": "localhost:4566"}
     claim = signature.from_header(headers)
     digest = headers.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest()
     canonical = signature.canonical_request("POST", path, text, headers, claim.signed_headers, digest, service)
-    assert signature.sign(SECRET, claim.scope, signature.string_to_sign(canonical, claim.amz_date, claim.scope)) == claim.signature
+    assert (
+        signature.sign(SECRET, claim.scope, signature.string_to_sign(canonical, claim.amz_date, claim.scope))
+        == claim.signature
+    )
 
 
 @given(_paths, _pairs, st.binary(max_size=64))
@@ -57,7 +65,10 @@ def test_presigned_urls_agree_with_botocore() -> None:
     canonical = signature.canonical_request(
         "GET", parts.path, parts.query, {"host": "localhost:4566"}, claim.signed_headers, signature.UNSIGNED, "s3"
     )
-    assert signature.sign(SECRET, claim.scope, signature.string_to_sign(canonical, claim.amz_date, claim.scope)) == claim.signature
+    assert (
+        signature.sign(SECRET, claim.scope, signature.string_to_sign(canonical, claim.amz_date, claim.scope))
+        == claim.signature
+    )
     assert claim.expires == 600
 
 
@@ -77,7 +88,5 @@ def test_malformed_authorization_says_what_is_missing(header: str, words: str) -
 
 @given(st.text(max_size=60))
 def test_any_authorization_header_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(signature.MalformedSignature):
         signature.from_header({"authorization": text, "x-amz-date": "20260101T000000Z"})
-    except signature.MalformedSignature:
-        pass

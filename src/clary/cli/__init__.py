@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 
 import click
 
@@ -31,11 +30,12 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        if len(sys.argv) > 1 and cmd_name not in sys.argv:  # only its summary is wanted
-            return click.Command(cmd_name, help=_COMMANDS[cmd_name])
-        module = importlib.import_module(f"{__name__}.{cmd_name}")
-        command: click.Command = module.command
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, about in _COMMANDS.items() if name not in _HIDDEN])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

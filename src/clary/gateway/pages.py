@@ -40,7 +40,11 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         return _json({"name": "clary", "version": __version__, "python": sys.version.split()[0]})
 
     async def metrics(request: Request) -> Response:
-        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, (_metrics(counts(), started) + _front(platform)).encode())
+        return Response(
+            200,
+            {"Content-Type": "text/plain; version=0.0.4"},
+            (_metrics(counts(), started) + _front(platform)).encode(),
+        )
 
     async def coverage(request: Request) -> Response:
         return _json(served(platform))

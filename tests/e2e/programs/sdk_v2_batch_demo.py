@@ -10,7 +10,9 @@ from sagemaker.serializers import CSVSerializer
 role = sagemaker.get_execution_role()
 session = sagemaker.Session()
 region, bucket = session.boto_region_name, session.default_bucket()
-boto3.client("s3").download_file(f"sagemaker-example-files-prod-{region}", "datasets/tabular/breast_cancer/wdbc.csv", "wdbc.csv")
+boto3.client("s3").download_file(
+    f"sagemaker-example-files-prod-{region}", "datasets/tabular/breast_cancer/wdbc.csv", "wdbc.csv"
+)
 data = pd.read_csv("wdbc.csv", header=None)
 assert data.shape == (569, 32)
 data[1] = (data[1] == "M").astype(int)
@@ -30,10 +32,19 @@ estimator = sagemaker.estimator.Estimator(
     sagemaker_session=session,
 )
 estimator.set_hyperparameters(
-    objective="binary:logistic", max_depth=5, eta=0.2, gamma=4, min_child_weight=6, subsample=0.8, verbosity=0, num_round=100
+    objective="binary:logistic",
+    max_depth=5,
+    eta=0.2,
+    gamma=4,
+    min_child_weight=6,
+    subsample=0.8,
+    verbosity=0,
+    num_round=100,
 )
 channels = {
-    name: sagemaker.inputs.TrainingInput(f"s3://{bucket}/demo/{name}", distribution="FullyReplicated", content_type="text/csv", s3_data_type="S3Prefix")
+    name: sagemaker.inputs.TrainingInput(
+        f"s3://{bucket}/demo/{name}", distribution="FullyReplicated", content_type="text/csv", s3_data_type="S3Prefix"
+    )
     for name in ("train", "validation")
 }
 estimator.fit(inputs=channels, logs=True)

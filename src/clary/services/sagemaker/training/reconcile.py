@@ -84,7 +84,10 @@ class TrainingReconciler:
         for host, sight in zip(all_hosts, sights, strict=True):
             if sight.state == "vanished":
                 if (host.folder / STOPPED).exists():
-                    return "vanished", "InternalServerError: The platform was stopped while the job ran. Start the job again."
+                    return (
+                        "vanished",
+                        "InternalServerError: The platform was stopped while the job ran. Start the job again.",
+                    )
                 return "vanished", (
                     f"InternalServerError: The process of {host.name} ended without leaving its exit status (it or its "
                     f"supervisor was killed from outside). Its log: {LOG_GROUP} {contract.log_stream(row, host)}"
