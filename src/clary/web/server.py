@@ -250,6 +250,8 @@ class Connection(asyncio.Protocol):
             keep_alive = keep_alive and not response.close and not self._closing
             if not request.body.complete:
                 keep_alive = False  # the rest of the body is unwanted: reading it would cost more than a connection
+            if response.upgrade is not None:
+                self.transport.pause_reading()  # what comes next is for the upgraded protocol, not for this parser
             try:
                 await self._write(request, response, keep_alive)
             except (Disconnected, ConnectionError):
