@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import cast
 
 _SLACK = 5.0
@@ -19,8 +20,9 @@ _SLACK = 5.0
 class _Client(asyncio.Protocol):
     """Sends the request again as soon as its answer is there."""
 
-    def __init__(self, request: bytes, results: list[float], errors: list[bytes]):
+    def __init__(self, request: bytes, results: list[float], errors: list[bytes], again: Callable[[], object]):
         self._request = request
+        self._again = again
         self._results = results
         self._errors = errors
         self._transport: asyncio.Transport | None = None
@@ -31,8 +33,12 @@ class _Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._send()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._again()  # a server that closes after each answer is met with a new connection
+
     def _send(self) -> None:
-        assert self._transport is not None
+        if self._transport is None or self._transport.is_closing():
+            return
         self._sent = time.perf_counter()
         self._transport.write(self._request)
 
@@ -55,17 +61,25 @@ async def run(host: str, port: int, connections: int, seconds: float, request: b
     results: list[float] = []
     errors: list[bytes] = []
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: _Client(request, results, errors), host, port) for _ in range(connections)
-    ]
+    running, tasks = True, set()
+
+    def connect() -> None:
+        if running:
+            task = loop.create_task(
+                loop.create_connection(lambda: _Client(request, results, errors, connect), host, port)
+            )
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    for _ in range(connections):
+        connect()
     await asyncio.sleep(seconds * 0.2)
     results.clear()
     began = time.perf_counter()
     await asyncio.sleep(seconds)
     taken = sorted(results)
     elapsed = time.perf_counter() - began
-    for transport, _ in made:
-        transport.abort()
+    running = False
     return {
         "per_second": len(taken) / elapsed,
         "p50_us": taken[len(taken) // 2] * 1e6 if taken else None,
