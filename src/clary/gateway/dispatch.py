@@ -30,6 +30,8 @@ async def _in_transaction(platform: Platform, bound: Bound, context: Context, pa
             context.transaction = tx
             return bound.call(context, params)
 
+    if bound.quick and bound.reads and platform.database.sqlite:
+        return run()  # SQLite's readers never wait for its writer: a thread's wake-up would cost more than the look-up
     return await asyncio.get_running_loop().run_in_executor(platform.threads, run)
 
 

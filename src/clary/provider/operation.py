@@ -29,18 +29,27 @@ class Bound:
     is_async: bool
     reads: bool  # only looks: runs in a read transaction
     streams: bool  # takes the body as it comes
+    quick: bool  # a look-up of a row or two: not worth a thread where the database is a file
     hold: Hold | None = None
 
 
 class Provider:
     """One service: its model, its protocols, its handlers."""
 
-    def __init__(self, name: str, *, signing: str | None = None, streams: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        name: str,
+        *,
+        signing: str | None = None,
+        streams: frozenset[str] = frozenset(),
+        quick: frozenset[str] = frozenset(),
+    ):
         self.name = name
         self.model: Service = load(name)
         self.signing = signing or self.model.metadata.get("signingName") or self.model.metadata["endpointPrefix"]
         self.handlers: dict[str, Bound] = {}
         self._streams = streams
+        self._quick = quick
         self._names = {n.lower(): n for n in self.model.operations}
         self._protocols: dict[str, Protocol] = {}
 
@@ -76,5 +85,11 @@ class Provider:
             hint = f"; did you mean {self._names[near[0]]}?" if near else ""
             raise LookupError(f"{self.name} has no operation for {handler.__name__}{hint}")
         self.handlers[name] = Bound(
-            name, handler, inspect.iscoroutinefunction(handler), name.startswith(_READS), name in self._streams, hold
+            name,
+            handler,
+            is_async=inspect.iscoroutinefunction(handler),
+            reads=name.startswith(_READS),
+            streams=name in self._streams,
+            quick=name in self._quick,
+            hold=hold,
         )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from ...provider.operation import Provider
 from ...provider.platform import Platform
 
-s3 = Provider("s3", streams=frozenset(("PutObject", "UploadPart")))
+s3 = Provider(
+    "s3",
+    streams=frozenset(("PutObject", "UploadPart")),
+    quick=frozenset(("GetObject", "HeadObject", "HeadBucket", "GetBucketLocation")),
+)
 
 
 def install(platform: Platform) -> Provider:

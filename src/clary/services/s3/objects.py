@@ -35,13 +35,7 @@ async def put_object(ctx: Context, request: Json) -> Json:
     loop, threads = asyncio.get_running_loop(), ctx.platform.threads
     small = await receiver.small()
     if small is not None:
-
-        def store_small() -> Json:
-            with ctx.platform.database.read() as tx:
-                _writable(ctx, ObjectRows(tx.connection), request)
-            return _put(ctx, request, receiver.store(small))
-
-        return await loop.run_in_executor(threads, store_small)
+        return await loop.run_in_executor(threads, lambda: _put(ctx, request, receiver.store(small)))
 
     def check() -> None:
         with ctx.platform.database.read() as tx:
