@@ -78,14 +78,19 @@ def enter(spec: ProcessSpec) -> None:
     root.mkdir(exist_ok=True)
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", str(root), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=16m")
-    for source in _sources():
+    sources = _sources()
+    below = [m for m in spec.mounts if any(s.startswith(m.target + "/") for s in sources)]
+    for mount in below:  # a Python installation below /tmp must not be hidden by the process's own /tmp
+        _show(mount, root)
+    for source in sources:
         _show(Mount(source, source), root)
     _etc(spec, root)
     _devices(root)
     (root / "proc").mkdir()
     _mount("proc", str(root / "proc"), "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     for mount in spec.mounts:
-        _show(mount, root)
+        if mount not in below:
+            _show(mount, root)
     for name in ("run", "var", "home", "root"):
         (root / name).mkdir(exist_ok=True)
     _guard_proc(root / "proc")

@@ -103,6 +103,7 @@ def main() -> None:
     for name in _SCRUBBED:
         os.environ.pop(name, None)
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # jobs share cores: a thread that waits must not spin
     preload()
     serve(run / "zygote.sock", int(text) if text.isdigit() else None)
 

@@ -26,6 +26,7 @@ def base_environment(platform: Platform, row: Row, role_arn: str, seconds: float
         "AWS_REGION": row.region, "AWS_DEFAULT_REGION": row.region, "AWS_ACCESS_KEY_ID": credential.access_key,
         "AWS_SECRET_ACCESS_KEY": credential.secret, "AWS_SESSION_TOKEN": token, "AWS_ENDPOINT_URL": endpoint,
         "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint, "AWS_EC2_METADATA_DISABLED": "true",
+        "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip
 
 
