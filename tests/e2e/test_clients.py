@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_the_aws_cli_with_a_profile(sqlite_platform: Platform, tmp_path: Path) -
 
 
 def _shell(platform: Platform, proxy: bool, command: str) -> str:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
     option = "--proxy" if proxy else ""
     return run(["bash", "-c", f'eval "$({CLARY} env {option})"; {command}'], platform.environment).stdout
 

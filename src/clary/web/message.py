@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-HIGH_WATER = 2 << 20
+HIGH_WATER = 8 << 20
 """Bytes of a body held for a slow reader before the socket is no longer read."""
 
 
@@ -68,25 +68,26 @@ class Body:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def chunk(self) -> bytes:
-        """All that has arrived and was not read yet, waiting for something; empty at the end."""
+    async def arrived(self) -> list[bytes]:
+        """All pieces that have arrived and were not read yet, waiting for one; empty at the end."""
         self._flow.wants_body()
         while not self._chunks:
             if self._done:
-                return b""
+                return []
             if self._failed is not None:
                 raise self._failed
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        pieces = list(self._chunks)
         self._chunks.clear()
         self._held = 0
         self._flow.resume()
-        return data
+        return pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self.chunk():
-            yield data
+        while pieces := await self.arrived():
+            for piece in pieces:
+                yield piece
 
     async def read(self, limit: int) -> bytes:
         """The whole body; BodyTooLarge when it is longer than ``limit`` bytes."""
@@ -96,11 +97,11 @@ class Body:
             return self._chunks.popleft() if self._chunks else b""
         parts: list[bytes] = []
         size = 0
-        while data := await self.chunk():
-            size += len(data)
+        while pieces := await self.arrived():
+            size += sum(map(len, pieces))
             if size > limit:
                 raise BodyTooLarge
-            parts.append(data)
+            parts += pieces
         return b"".join(parts)
 
 

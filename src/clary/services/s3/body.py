@@ -21,7 +21,7 @@ from . import checksums
 SMALL = 128 << 10
 """Bodies up to this size are read whole and stored in one step."""
 
-BLOCK = 1 << 20
+BLOCK = 4 << 20
 MAX_PUT = 5 << 30
 
 
@@ -45,12 +45,18 @@ class _Digests:
         self.sha = hashlib.sha256() if sha256 else None
         self.size = 0
 
-    def update(self, data: bytes) -> None:
-        self.size += len(data)
-        self.md5.update(data)
-        self.sum.update(data)
-        if self.sha:
-            self.sha.update(data)
+    def update(self, parts: list[bytes]) -> None:
+        """Everything but the MD5, which is slow enough to have a thread of its own."""
+        for data in parts:
+            self.size += len(data)
+            self.sum.update(data)
+            if self.sha:
+                self.sha.update(data)
+
+    def update_md5(self, parts: list[bytes]) -> None:
+        """The MD5."""
+        for data in parts:
+            self.md5.update(data)
 
 
 class Receiver:
@@ -104,7 +110,10 @@ class Receiver:
                 held.append(part)
                 size += len(part)
                 if size >= BLOCK:
-                    await loop.run_in_executor(self._ctx.platform.threads, self._take, writer, held)
+                    await asyncio.gather(
+                        loop.run_in_executor(self._ctx.platform.threads, self._digests.update_md5, held),
+                        loop.run_in_executor(self._ctx.platform.threads, self._take, writer, held),
+                    )
                     held, size = [], 0
             return await loop.run_in_executor(self._ctx.platform.threads, self._end, writer, held)
         finally:
@@ -119,13 +128,14 @@ class Receiver:
             writer.discard()
 
     def _take(self, writer: BlobWriter, parts: list[bytes]) -> None:
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._digests.update(data)
-        writer.write(data)
+        self._digests.update(parts)
+        for data in parts:
+            writer.write(data)
         if writer.size > MAX_PUT:
             raise coded("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", 400)
 
     def _end(self, writer: BlobWriter, parts: list[bytes]) -> Received:
+        self._digests.update_md5(parts)
         self._take(writer, parts)
         checksum = self._verify()
         segments = (Segment(writer.commit(), writer.size),) if writer.size else ()
