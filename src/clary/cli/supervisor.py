@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..locks import held
 from ..settings import Settings, to_environment
 from ..supervision import VARIABLE
 
@@ -179,26 +180,28 @@ def stop_running(settings: Settings, timeout: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if running_pid(settings) is None:
+            _until_gone(pid)
             return True
         time.sleep(0.05)
     raise TimeoutError(f"the platform (process {pid}) did not stop within {timeout:.0f} s")
 
 
+def _until_gone(pid: int, seconds: float = 2.0) -> None:
+    """Wait for the last moments of a supervisor that has given up its lock."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+
+
 def running_pid(settings: Settings) -> int | None:
     """The supervisor that holds a home folder, if one does."""
     path = settings.folder / "run" / "supervisor.lock"
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    if not held(path):
         return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        text = os.pread(fd, 32, 0).decode().strip()
-        return int(text) if text.isdigit() else None
-    finally:
-        os.close(fd)
+    text = path.read_text().strip()
+    return int(text) if text.isdigit() else None
 
 
 def address(settings: Settings) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from ..locks import held
 from .spec import ProcessSpec
 
 _SIGNAL_NAMES = {128 + s.value: s.name for s in signal.Signals}
@@ -69,8 +70,8 @@ class LocalExecutor:
             return ending
         if not (folder / "lock").exists():
             return Sight("vanished") if (folder / "stop").exists() else Sight("absent")
-        held, pid = _held(folder / "lock"), _pids(folder)
-        if held:
+        alive, pid = held(folder / "lock"), _pids(folder)
+        if alive:
             return Sight("running", pid=pid[0])
         if (ending := _ending(folder)) is not None:  # it ended between the two looks
             return ending
@@ -82,7 +83,7 @@ class LocalExecutor:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{grace}")
-        if _held(folder / "lock") and (pid := _pids(folder)[0]):
+        if held(folder / "lock") and (pid := _pids(folder)[0]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
@@ -100,7 +101,7 @@ def kill(folder: Path) -> None:
     with contextlib.suppress(OSError):
         (folder / "stop").touch()
     deadline = time.monotonic() + 5
-    while _held(folder / "lock") and time.monotonic() < deadline:
+    while held(folder / "lock") and time.monotonic() < deadline:
         shim, child = _pids(folder)
         for pid in (child, shim):
             if pid:
@@ -117,24 +118,24 @@ def sweep(folder: Path) -> None:
     The locks are held while their files are removed: a shim that starts just now finds its lock's file gone and leaves.
     """
     processes = [folder, *(f for f in folder.glob("*") if f.is_dir())] if folder.exists() else []
-    held: list[int] = []
+    locks: list[int] = []
     try:
         for process in processes:
             if (process / "lock").exists() or (process / "log").exists():
                 kill(process)
                 with contextlib.suppress(OSError):
-                    held.append(os.open(process / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                    fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.append(os.open(process / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                    fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
-        for fd in held:
+        for fd in locks:
             os.close(fd)
 
 
 def _until_locked(folder: Path, seconds: float = 5.0) -> None:
     """Wait until the shim has its folder's lock, or has ended: what was started can be seen."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not (folder / "exit").exists() and not _held(folder / "lock"):
+    while time.monotonic() < deadline and not (folder / "exit").exists() and not held(folder / "lock"):
         time.sleep(0.001)
 
 
@@ -184,20 +185,6 @@ def _ending(folder: Path) -> Sight | None:
     except (OSError, ValueError):
         return None
     return Sight("exited", raw["code"], raw["out_of_memory"], raw["ended"])
-
-
-def _held(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
 
 
 def _pids(folder: Path) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from typing import NoReturn
 
 import orjson
 
+from ..locks import held
 from . import limits, sandbox
 from .spec import ProcessSpec
 
@@ -143,19 +144,7 @@ def _kill_tree(child: int) -> None:
 
 def _orphaned(spec: ProcessSpec) -> bool:
     """Whether no platform runs on the home folder any more."""
-    if not spec.supervisor_lock:
-        return False
-    try:
-        fd = os.open(spec.supervisor_lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
+    return bool(spec.supervisor_lock) and not held(spec.supervisor_lock)
 
 
 def _record(folder: Path, status: int, ran_out: bool) -> None:

@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+from ..sockets import exactly
 from ..supervision import VARIABLE
 from . import shim
 from .spec import ProcessSpec
@@ -58,10 +59,10 @@ def serve(path: Path, lifeline: int | None) -> None:
 
 
 def _start(channel: socket.socket) -> None:
-    size = int.from_bytes(_exactly(channel, 4), "little")
+    size = int.from_bytes(exactly(channel, 4), "little")
     if size > 1 << 20:
         return
-    spec = ProcessSpec.load(_exactly(channel, size))
+    spec = ProcessSpec.load(exactly(channel, size))
     pid = os.fork()
     if pid == 0:
         _become_shim(spec)
@@ -78,16 +79,6 @@ def _become_shim(spec: ProcessSpec) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(1)
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = channel.recv(size - len(data))
-        if not part:
-            raise ConnectionError("the executor hung up")
-        data += part
-    return data
 
 
 def _reap(*_: object) -> None:

@@ -21,6 +21,7 @@ from ....executors.local import uid_of
 from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....serving import frames
+from ....sockets import exactly
 from ....store.objects import NoSuchBucket, NoSuchObject, split_uri
 from ....store.rows import Row
 from ..images import python, resolve
@@ -223,21 +224,11 @@ def ping(path: Path, timeout: float = 2.0) -> bool:
             channel.settimeout(timeout)
             channel.connect(str(path))
             channel.sendall(frames.pack([(frames.PING, b"")]))
-            head = _exactly(channel, 4)
-            answer = _exactly(channel, int.from_bytes(head, "little"))
+            head = exactly(channel, 4)
+            answer = exactly(channel, int.from_bytes(head, "little"))
             return frames.unpack(answer, 0, len(answer))[0][0].startswith(b"200")
     except (OSError, ValueError, IndexError):
         return False
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = channel.recv(size - len(data))
-        if not part:
-            raise ConnectionError("the replica hung up")
-        data += part
-    return data
 
 
 def started(fleet: Json, slot: Slot) -> Json:

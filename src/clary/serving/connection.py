@@ -1,0 +1,321 @@
+"""A client's connection to the front: parse, authenticate, route, forward, answer. Short enough to read aloud."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import httptools
+import orjson
+
+from .authenticate import Denied
+from .link import Ticket
+from .router import LiveEndpoint, LiveVariant
+
+if TYPE_CHECKING:
+    from .front import Front
+
+MAX_BODY = 25 << 20
+MAX_HEAD = 64 << 10
+INVOKE_SECONDS = 60.0
+STALL_SECONDS = 30.0
+IDLE_SECONDS = 300.0
+MAX_OUTSTANDING = 4096
+
+_STATUS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+def ignore(task: asyncio.Task[object]) -> None:
+    """Collect a task's failure: its connection is closed, nobody else wants to know."""
+    if not task.cancelled():
+        task.exception()
+
+
+def is_invoke(data: bytes) -> bool:
+    """Whether a request's first bytes are those of a call that the front serves."""
+    if not data.startswith(b"POST /endpoints/"):
+        return False
+    end = data.find(b" ", 16)
+    url = data[5 : end if end > 0 else len(data)]
+    return url.partition(b"?")[0].endswith(b"/invocations")
+
+
+class Connection(asyncio.Protocol):
+    """One client. Requests are answered in order; the next is read when the last is answered."""
+
+    def __init__(self, front: Front):
+        # for the life of the connection
+        self._front = front
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._parser = httptools.HttpRequestParser(self)
+        self._tunnel: asyncio.Transport | None = None
+        self._touched = time.monotonic()
+        # of the present request
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._reading = False
+        self._keep_alive = True
+        self._ticket: Ticket | None = None
+        self._endpoint: LiveEndpoint | None = None
+        self._variant: LiveVariant | None = None
+        self._behind: bytes = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._front.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._front.connections.discard(self)
+        if self._ticket is not None:
+            self._ticket.cancel()
+            self._ticket = None
+        if self._tunnel is not None:
+            self._tunnel.close()
+
+    def expire(self, now: float) -> None:
+        """End what is past its deadline."""
+        quiet = now - self._touched
+        if self._tunnel is not None:
+            return
+        if self._ticket is not None:
+            if quiet > INVOKE_SECONDS:
+                self._ticket.cancel()
+                self._ticket = None
+                self._model_error(0, b"", timed_out=True)
+        elif quiet > (STALL_SECONDS if self._reading else IDLE_SECONDS):
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._touched = time.monotonic()
+        if self._tunnel is not None:
+            self._tunnel.write(data)
+            return
+        if self._ticket is not None:  # pipelined: read it when the present one is answered
+            self._behind += data
+            if len(self._behind) > MAX_HEAD:
+                self._transport.pause_reading()
+            return
+        if not self._reading and not is_invoke(data):
+            self._open_tunnel(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._transport.close()
+        except httptools.HttpParserError:
+            self._error(400, b"ValidationError", "The request is not well-formed HTTP.", close=True)
+
+    # ---- parser ----------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._parts = []
+        self._size = 0
+        self._reading = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+        self._size += len(name) + len(value)
+        if self._size > MAX_HEAD:
+            self._error(431, b"ValidationError", "The request's headers are too large.", close=True)
+
+    def on_headers_complete(self) -> None:
+        self._size = 0
+        if int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
+            self._too_large()
+        elif self._headers.get(b"expect") == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MAX_BODY:
+            self._too_large()
+
+    def _too_large(self) -> None:
+        self._parts = []
+        text = f"The request body is larger than {MAX_BODY} bytes, the limit of InvokeEndpoint. Use batch transform or asynchronous inference for larger payloads."
+        self._error(413, b"ValidationError", text, close=True)
+
+    def on_message_complete(self) -> None:
+        if self._transport.is_closing():
+            return
+        self._reading = False
+        self._keep_alive = self._parser.should_keep_alive()
+        if not is_invoke(b"POST " + self._url + b" ") or self._parser.get_method() != b"POST":
+            self._error(
+                421, b"ValidationError", "Pipelining other requests behind InvokeEndpoint is not supported.", close=True
+            )
+            return
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        self._invoke(body)
+
+    # ---- a request -------------------------------------------------------------------------------------------------
+
+    def _invoke(self, body: bytes) -> None:
+        front, headers = self._front, self._headers
+        try:
+            principal = front.authenticator.check(self._url, headers, body)
+        except Denied as error:
+            self._error(error.status, error.code.encode(), str(error))
+            return
+        name = self._url[11 : self._url.rfind(b"/")].decode("latin-1")
+        endpoint = front.router.find(principal.account, principal.region, name)
+        if endpoint is None:
+            self._error(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
+            return
+        self._endpoint = endpoint
+        if (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
+            variant = endpoint.by_name.get(target.decode("latin-1"))
+            if variant is None:
+                self._error(400, b"ValidationError", f"Variant {target.decode('latin-1')} not found for Request")
+                return
+        else:
+            variant = endpoint.choose()
+        if b"x-amzn-sagemaker-target-model" in headers:
+            self._error(
+                400,
+                b"ValidationError",
+                f"Target model header is not supported: endpoint {name} is not a multi-model endpoint.",
+            )
+            return
+        link = variant.pick() if variant is not None else None
+        if variant is None or link is None:
+            text = (
+                f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
+            )
+            self._error(503, b"ServiceUnavailable", text)
+            return
+        if link.outstanding >= MAX_OUTSTANDING:
+            self._error(429, b"ThrottlingException", "Rate exceeded")
+            return
+        get = headers.get
+        head = b"%b\0%b\0%b\0%b\0%b" % (
+            get(b"content-type", b""), get(b"accept", b""), get(b"x-amzn-sagemaker-custom-attributes", b""),
+            get(b"x-amzn-sagemaker-inference-id", b""), b"",
+        )  # fmt: skip
+        self._variant = variant
+        self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
+        link.submit(ticket)
+
+    def _answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
+        self._ticket = None
+        variant = self._variant
+        assert variant is not None
+        if not 200 <= status < 300:
+            self._model_error(status, body)
+            return
+        front = self._front
+        extra = b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n" if custom else b""
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%bx-amzn-RequestId: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (front.date, content_type, variant.name_header, extra, front.request_id(), len(body), body)
+        )
+        self._count(200)
+        self._done()
+
+    def _failed(self, reason: str) -> None:
+        """The replica went away with the request."""
+        self._ticket = None
+        self._model_error(500, reason.encode())
+
+    def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:
+        endpoint, variant = self._endpoint, self._variant
+        assert endpoint is not None and variant is not None
+        group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
+        told = body.decode("utf-8", "replace")
+        if timed_out:
+            message = (
+                f"Your invocation timed out while waiting for a response from container {variant.container}. Review the "
+                "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
+            )
+        else:
+            kind = f"client error ({status})" if 400 <= status < 500 else f"server error ({status})"
+            message = (
+                f'Received {kind} from {variant.container} with message "{told[:4096]}". See '
+                f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
+                f"#logEventViewer:group={group} in account {endpoint.account} for more information."
+            )
+        members: dict[str, object] = {
+            "OriginalStatusCode": status, "OriginalMessage": told[:4096],
+            "LogStreamArn": f"arn:aws:logs:{endpoint.region}:{endpoint.account}:log-group:{group}",
+        }  # fmt: skip
+        self._error(424, b"ModelError", message, members=members)
+
+    def _error(
+        self, status: int, code: bytes, message: str, close: bool = False, members: dict[str, object] | None = None
+    ) -> None:
+        if self._transport.is_closing():
+            return
+        body = orjson.dumps({"Message": message, "message": message, **(members or {})})
+        head = b"%b%bContent-Type: application/json\r\nx-amzn-ErrorType: %b\r\nx-amzn-RequestId: %b\r\nContent-Length: %d\r\n%b\r\n%b"
+        front = self._front
+        last = b"Connection: close\r\n" if close else b""
+        self._transport.write(head % (_STATUS[status], front.date, code, front.request_id(), len(body), last, body))
+        self._count(status)
+        self._keep_alive = self._keep_alive and not close
+        self._done()
+
+    def _count(self, status: int) -> None:
+        endpoint, variant = self._endpoint, self._variant
+        key = (endpoint.name if endpoint else "", variant.name if variant else "", status)
+        counts = self._front.counts
+        counts[key] = counts.get(key, 0) + 1
+
+    def _done(self) -> None:
+        self._endpoint = self._variant = None
+        self._touched = time.monotonic()
+        if not self._keep_alive:
+            self._transport.close()
+        elif self._behind:
+            data, self._behind = self._behind, b""
+            self._transport.resume_reading()
+            self.data_received(data)
+
+    # ---- a connection that turns to other calls --------------------------------------------------------------------
+
+    def _open_tunnel(self, data: bytes) -> None:
+        """Later requests on this connection are control's: pass bytes both ways from here on."""
+        self._ticket = Ticket(b"", b"", self._answered, self._failed)  # holds further data back
+        self._behind = data
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._connect_tunnel(loop))
+        task.add_done_callback(ignore)
+
+    async def _connect_tunnel(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            tunnel, _ = await loop.create_unix_connection(
+                lambda: _Tunnel(self._transport), str(self._front.run / "control.sock")
+            )
+        except OSError:
+            self._ticket = None
+            self._error(
+                503, b"ServiceUnavailable", "The control plane is being restarted. Please try again.", close=True
+            )
+            return
+        self._tunnel, self._ticket = tunnel, None
+        tunnel.write(self._behind)
+        self._behind = b""
+        self._transport.resume_reading()
+
+
+class _Tunnel(asyncio.Protocol):
+    """The other end of a tunnel."""
+
+    def __init__(self, client: asyncio.Transport):
+        self._client = client
+
+    def data_received(self, data: bytes) -> None:
+        self._client.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client.close()
