@@ -6,7 +6,7 @@ UV := .cache/uv/bin/uv
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup quickstart run check fix test fast bench bench-peers docs clean
+.PHONY: setup quickstart run check fix test fast bench docs clean
 
 setup: $(BIN)/.installed ## the platform and its tools, in .venv
 

@@ -3,7 +3,9 @@
 Plain SageMaker Python SDK (v2) code: nothing in this file knows where it runs.
 """
 
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import sagemaker
@@ -36,14 +38,15 @@ done(f"session for bucket {bucket}")
 table = load_breast_cancer()
 rows = np.column_stack([table.target, table.data])  # the label comes first, as the algorithm wants it
 train, test = train_test_split(rows, test_size=0.2, random_state=7, stratify=table.target)
-np.savetxt("/tmp/breast-cancer-train.csv", train, delimiter=",", fmt="%g")
-np.savetxt("/tmp/breast-cancer-validation.csv", test, delimiter=",", fmt="%g")
+folder = Path(tempfile.mkdtemp())
+np.savetxt(folder / "train.csv", train, delimiter=",", fmt="%g")
+np.savetxt(folder / "validation.csv", test, delimiter=",", fmt="%g")
 inputs = {
     "train": TrainingInput(
-        session.upload_data("/tmp/breast-cancer-train.csv", key_prefix="quickstart/train"), content_type="text/csv"
+        session.upload_data(str(folder / "train.csv"), key_prefix="quickstart/train"), content_type="text/csv"
     ),
     "validation": TrainingInput(
-        session.upload_data("/tmp/breast-cancer-validation.csv", key_prefix="quickstart/validation"),
+        session.upload_data(str(folder / "validation.csv"), key_prefix="quickstart/validation"),
         content_type="text/csv",
     ),
 }

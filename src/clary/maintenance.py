@@ -1,4 +1,4 @@
-"""Chores beside the requests: blobs that nothing refers to, and emptying accounts in open mode."""
+"""Chores beside the requests: fresh credentials for the command line, orphaned blobs, emptying accounts in open mode."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ async def running(platform: Platform) -> AsyncIterator[None]:
     async def work() -> None:
         while True:
             with contextlib.suppress(OSError):
+                session = platform.settings.folder / "run" / "session.json"
+                await asyncio.to_thread(bootstrap.write_session, platform, session)  # its credentials expire
                 removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)

@@ -313,3 +313,27 @@ def test_any_key_holds_any_bytes(sqlite_platform: Platform, key: str, body: byte
     assert s3.get_object(Bucket="any-key", Key=key)["Body"].read() == body
     assert key in [o["Key"] for o in s3.list_objects_v2(Bucket="any-key", Prefix=key)["Contents"]]
     s3.delete_object(Bucket="any-key", Key=key)
+
+
+def test_writers_of_one_key_do_not_trip_over_each_other(platform: Platform, bucket: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    clients = [platform.client("s3") for _ in range(8)]
+
+    def write(number: int) -> int:
+        put = clients[number % 8].put_object(Bucket=bucket, Key="same", Body=f"{number}".encode())
+        return int(put["ResponseMetadata"]["HTTPStatusCode"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(write, range(64))) == {200}
+    assert int(clients[0].get_object(Bucket=bucket, Key="same")["Body"].read()) in range(64)
+    assert len(clients[0].list_object_versions(Bucket=bucket)["Versions"]) == 1
+
+
+def test_buckets_made_at_the_same_time_are_one(platform: Platform, name: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    clients = [platform.client("s3") for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda c: c.create_bucket(Bucket=f"{name}-race"), clients))
+    assert {a["ResponseMetadata"]["HTTPStatusCode"] for a in answers} == {200}

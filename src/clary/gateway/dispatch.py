@@ -9,6 +9,7 @@ from ..clock import now
 from ..provider.context import Context
 from ..provider.operation import Bound
 from ..provider.platform import Platform
+from ..store.database import Transaction
 from ..store.rows import Key
 
 Json = dict[str, Any]
@@ -24,11 +25,12 @@ async def call(platform: Platform, bound: Bound, context: Context, params: Json)
 
 
 async def _in_transaction(platform: Platform, bound: Bound, context: Context, params: Json) -> Any:
+    def work(tx: Transaction) -> Any:
+        context.transaction = tx
+        return bound.call(context, params)
+
     def run() -> Any:
-        begin = platform.database.read if bound.reads else platform.database.write
-        with begin() as tx:
-            context.transaction = tx
-            return bound.call(context, params)
+        return platform.database.attempt(work, bound.reads)
 
     if bound.quick and bound.reads and platform.database.sqlite:
         return run()  # SQLite's readers never wait for its writer: a thread's wake-up would cost more than the look-up

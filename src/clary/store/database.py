@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError
 
 from .migrations import migrate
-from .rows import Key, Rows, Tags
+from .rows import AlreadyExists, Key, Rows, Tags
 
 Listener = Callable[[list[Key]], None]
+Result = TypeVar("Result")
+_ATTEMPTS = 4
 
 
 class Transaction:
@@ -63,6 +66,18 @@ class Database:
         """A transaction that sees one state of the database and changes nothing."""
         with self.engine.connect() as connection, connection.begin():
             yield Transaction(connection)
+
+    def attempt(self, work: Callable[[Transaction], Result], reads: bool = False) -> Result:
+        """Do work in a transaction; again when another one took the same key meanwhile (PostgreSQL has many writers)."""
+        begin = self.read if reads else self.write
+        for left in range(_ATTEMPTS - 1, -1, -1):
+            try:
+                with begin() as tx:
+                    return work(tx)
+            except (AlreadyExists, IntegrityError):
+                if not left:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         """Give up every connection."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, text, update
 
 from ..clock import now
 from ..ids import token
@@ -157,8 +157,15 @@ class ObjectRows:
             row = self._connection.execute(_VERSION, {"b": bucket, "k": key, "v": version}).fetchone()
         return _object(row) if row else None
 
+    def lock(self, bucket: str, key: str) -> None:
+        """Be the only writer of a key until the transaction ends; SQLite has only one writer anyway."""
+        if self._connection.dialect.name == "postgresql":
+            statement = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+            self._connection.execute(statement, {"name": f"s3:{bucket}/{key}"})
+
     def put(self, new: Object, versioning: str) -> tuple[Object, list[str]]:
         """Store a new latest version; the stored object, and the blobs that nothing refers to any more."""
+        self.lock(new.bucket, new.key)
         previous = self.get(new.bucket, new.key)
         version = token(32) if versioning == "Enabled" else NULL
         orphans: list[str] = []
@@ -292,7 +299,8 @@ class Objects:
 
     def store(self, new: Object) -> Object:
         """Make written blobs an object's latest version; NoSuchBucket."""
-        with self.database.write() as tx:
+
+        def work(tx: Transaction) -> Object:
             rows = self.rows(tx)
             bucket = rows.bucket(new.bucket)
             if bucket is None:
@@ -300,6 +308,8 @@ class Objects:
             stored, orphans = rows.put(new, bucket.versioning)
             tx.after_commit.append(lambda: self.discard(orphans))
             return stored
+
+        return self.database.attempt(work)
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object, or mark it deleted in a versioned bucket; missing ones are fine."""

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import coded
+from ...store.database import Transaction
 from ...store.objects import NULL, Bucket, Object, ObjectRows, Segment
 from ...web import FileSlice, FileSlices
 from ...wire.values import write_time
@@ -53,22 +54,23 @@ def _writable(ctx: Context, found: ObjectRows, request: Json) -> Bucket:
 
 
 def _put(ctx: Context, request: Json, received: Received) -> Json:
+    def work(tx: Transaction) -> Json:
+        found = ObjectRows(tx.connection)
+        found.lock(request["Bucket"], request["Key"])
+        home = _writable(ctx, found, request)
+        meta = object_meta(request, home)
+        meta["checksum"] = received.checksum
+        new = Object(request["Bucket"], request["Key"], received.md5.hex(), received.size, received.segments, meta)
+        stored, orphans = found.put(new, home.versioning)
+        tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+        shown = {**checksums.shown(received.checksum), **meta["encryption"], **_version(stored, home.versioning)}
+        return {"ETag": f'"{stored.etag}"', **shown}
+
     try:
-        with ctx.platform.database.write() as tx:
-            found = ObjectRows(tx.connection)
-            home = _writable(ctx, found, request)
-            meta = object_meta(request, home)
-            meta["checksum"] = received.checksum
-            new = Object(request["Bucket"], request["Key"], received.md5.hex(), received.size, received.segments, meta)
-            stored, orphans = found.put(new, home.versioning)
-            tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
+        return ctx.platform.database.attempt(work)
     except BaseException:
         ctx.platform.objects.discard([s.blob for s in received.segments])
         raise
-    return {
-        "ETag": f'"{stored.etag}"', **checksums.shown(received.checksum), **meta["encryption"],
-        **_version(stored, home.versioning),
-    }  # fmt: skip
 
 
 def check_key(key: str) -> None:
