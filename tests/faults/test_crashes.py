@@ -70,6 +70,24 @@ def test_a_killed_replica_is_replaced(own_platform: Platform, serving: str) -> N
     until(lambda: _answers(own_platform, serving), what="the endpoint answers again")
 
 
+def test_the_other_replica_takes_over_at_once(own_platform: Platform, name: str) -> None:
+    where = bucket(own_platform, name)
+    data = train(own_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(own_platform, name, data, count=2)
+    folder = f"{own_platform.home}/runs/"
+    first = next(
+        p
+        for p in own_platform.pids("clary.executors.zygote")
+        if "AllTraffic-0" in _cwd_log(p) and _cwd_log(p).startswith(folder)
+    )
+    os.kill(first, signal.SIGKILL)
+    failures = sum(not _answers(own_platform, name) for _ in range(50))
+    assert failures <= 1  # the one that the dead replica may have held
+    sagemaker = own_platform.client("sagemaker")
+    counts = lambda: sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]["CurrentInstanceCount"]  # noqa: E731
+    until(lambda: counts() == 2, what="the replica is replaced")
+
+
 def _cwd_log(pid: int) -> str:
     """Where a process's output goes."""
     try:

@@ -223,9 +223,14 @@ class Connection(asyncio.Protocol):
         self._count(200)
         self._done()
 
-    def _failed(self, reason: str) -> None:
-        """The replica went away with the request."""
-        self._ticket = None
+    def _failed(self, reason: str, sent: bool) -> None:
+        """The replica went away with the request; one that it cannot have seen goes to another."""
+        ticket, self._ticket = self._ticket, None
+        link = self._variant.pick() if self._variant is not None and not sent else None
+        if ticket is not None and link is not None:
+            self._ticket = ticket
+            link.submit(ticket)
+            return
         self._model_error(500, reason.encode())
 
     def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:

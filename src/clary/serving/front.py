@@ -40,7 +40,8 @@ class Front:
         self.requests = 0
         self.counts: dict[tuple[str, str, int], int] = {}
         self.channel: socket.socket | None = None
-        self.router = Router(lambda replica: log.warning("replica %s went away", replica))
+        self.mending = False
+        self.router = Router(self.mend_soon)
         self.reload()
 
     def reload(self) -> None:
@@ -49,6 +50,16 @@ class Front:
         self.table = table
         self.authenticator = Authenticator(table)
         self.router.replace(table)
+
+    def mend_soon(self, replica: str) -> None:
+        """A link was lost: try it again shortly, until it is back or the table no longer names it."""
+        if not self.mending:
+            self.mending = True
+            asyncio.get_running_loop().call_later(0.2, self._mend)
+
+    def _mend(self) -> None:
+        self.mending = False
+        self.router.replace(self.table)
 
     def tick(self) -> None:
         """Once a second: the date header, and the connections that are past a deadline."""

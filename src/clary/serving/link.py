@@ -32,11 +32,11 @@ class Ticket:
 
     __slots__ = ("answer", "body", "fail", "head")
 
-    def __init__(self, head: bytes, body: bytes, answer: Answer, fail: Callable[[str], None]):
+    def __init__(self, head: bytes, body: bytes, answer: Answer, fail: Callable[[str, bool], None]):
         self.head = head
         self.body = body
         self.answer: Answer | None = answer
-        self.fail: Callable[[str], None] = fail
+        self.fail = fail  # takes the reason, and whether the replica may have seen the request
 
     def cancel(self) -> None:
         """Nobody waits any more."""
@@ -59,10 +59,10 @@ class Link(Protocol):
 class FrameLink(asyncio.Protocol):
     """Our own runtimes. While the replica works on one batch the next gathers; when idle a request goes at once."""
 
-    def __init__(self, replica: Replica, lost: Callable[[str], None]):
+    def __init__(self, replica: Replica, lost: Callable[[str], None], known_good: bool = True):
         self.replica = replica
         self.outstanding = 0
-        self.alive = True
+        self.alive = known_good  # one that was lost is used again only when it accepts
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -81,6 +81,7 @@ class FrameLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.alive = True
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,12 +89,13 @@ class FrameLink(asyncio.Protocol):
 
     def _fall(self, reason: str) -> None:
         self.alive = False
-        tickets = [*self._flying, *self._queue]
+        flying, waiting = self._flying, self._queue
         self._flying, self._queue = [], deque()
         self.outstanding = 0
-        for ticket in tickets:
-            if ticket.answer is not None:
-                ticket.fail(reason)
+        for tickets, sent in ((flying, True), (waiting, False)):
+            for ticket in tickets:
+                if ticket.answer is not None:
+                    ticket.fail(reason, sent)
         if not self._closing:
             self._lost(self.replica.id)
 
@@ -200,7 +202,7 @@ class HttpLink:
             self._open -= 1
             self.outstanding -= 1
             if ticket.answer is not None:
-                ticket.fail(f"the container does not accept connections: {error}")
+                ticket.fail(f"the container does not accept connections: {error}", False)
             return
         exchange.send(ticket)
 
@@ -306,7 +308,7 @@ class _HttpExchange(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None and ticket.answer is not None:
-            ticket.fail(reason)
+            ticket.fail(reason, True)
 
     def close(self) -> None:
         """Close the connection."""
@@ -314,6 +316,6 @@ class _HttpExchange(asyncio.Protocol):
             self._transport.close()
 
 
-def connect(replica: Replica, lost: Callable[[str], None]) -> FrameLink | HttpLink:
+def connect(replica: Replica, lost: Callable[[str], None], known_good: bool = True) -> FrameLink | HttpLink:
     """A link in the replica's own protocol."""
-    return FrameLink(replica, lost) if replica.protocol == "frames" else HttpLink(replica, lost)
+    return FrameLink(replica, lost, known_good) if replica.protocol == "frames" else HttpLink(replica, lost)

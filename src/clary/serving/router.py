@@ -76,7 +76,7 @@ class Router:
                 for replica in variant.replicas:
                     link = self._links.get(replica)
                     if link is None or not link.alive:
-                        link = connect(replica, self._lost)
+                        link = connect(replica, self._lost, known_good=link is None)
                     links[replica] = link
                     own.append(link)
                 variants.append((LiveVariant(variant.name, variant.container, own), variant.weight))
