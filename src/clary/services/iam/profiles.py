@@ -107,3 +107,22 @@ def delete_instance_profile(ctx: Context, request: Json) -> None:
     if row.private["roles"]:
         raise delete_conflict("Cannot delete entity, must remove roles from instance profile first.")
     ctx.tx.rows.delete(row)
+
+
+@iam.operation
+def tag_instance_profile(ctx: Context, request: Json) -> None:
+    """Add tags."""
+    put_tags(ctx, _profile(ctx, request["InstanceProfileName"]), request["Tags"])
+
+
+@iam.operation
+def untag_instance_profile(ctx: Context, request: Json) -> None:
+    """Remove tags."""
+    ctx.tx.tags.remove(_profile(ctx, request["InstanceProfileName"]).arn, request["TagKeys"])
+
+
+@iam.operation
+def list_instance_profile_tags(ctx: Context, request: Json) -> Json:
+    """A profile's tags."""
+    items, more = page(request, tags_of(ctx, _profile(ctx, request["InstanceProfileName"])))
+    return {"Tags": items, **more}
