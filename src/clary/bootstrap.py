@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import insert, select
 
 from .clock import now
 from .ids import access_key as new_access_key
 from .provider.platform import Platform
+from .services.iam.roles import new_role
 from .sessions import Credential
 from .settings import EXECUTION_ROLE, Settings
 from .store.credentials import Keyring
-from .store.database import Database, Transaction
+from .store.database import Database
 from .store.rows import Row
 from .store.schema import access_key
 
-Json = dict[str, Any]
-
-_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
-        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
-    ],
-}
 SESSION_SECONDS = 7 * 86400
 
 
@@ -39,13 +31,12 @@ def folders(settings: Settings) -> None:
         folder.chmod(0o700)
 
 
-def account(database: Database, settings: Settings, trust: Json | None = None) -> None:
+def account(database: Database, settings: Settings) -> None:
     """Make the account's root key and its execution role, if they are not there."""
     name = settings.account
-    policy = trust or {**_TRUST, "Statement": [_TRUST["Statement"][0], _own_account(name)]}
     with database.write() as tx:
         if tx.rows.get("Role", name, "", EXECUTION_ROLE) is None:
-            _role(tx, name, policy)
+            tx.rows.add(_execution_role(name))
         where = (access_key.c.account == name) & access_key.c.user_name.is_(None)
         if tx.connection.execute(select(access_key.c.id).where(where)).first() is None:
             key_id, secret = new_access_key()
@@ -53,21 +44,14 @@ def account(database: Database, settings: Settings, trust: Json | None = None) -
             tx.connection.execute(insert(access_key), {**values, "created": now()})
 
 
-def _own_account(name: str) -> Json:
-    principal = {"AWS": f"arn:aws:iam::{name}:root"}
-    return {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-
-
-def _role(tx: Transaction, name: str, trust: Json) -> Row:
-    from .services.iam.roles import new_role
-
-    row = new_role(name, EXECUTION_ROLE, json.dumps(trust), "/service-role/", Description="Made by Clary's first start")
-    attached = ["arn:aws:iam::aws:policy/AmazonSageMakerFullAccess", "arn:aws:iam::aws:policy/AdministratorAccess"]
-    return tx.rows.add(Row(**{**_fields(row), "private": {**row.private, "attached": attached}}))
-
-
-def _fields(row: Row) -> Json:
-    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
+def _execution_role(name: str) -> Row:
+    """The role that ``get_execution_role()`` finds: SageMaker and the account itself may assume it."""
+    principals = ({"Service": "sagemaker.amazonaws.com"}, {"AWS": f"arn:aws:iam::{name}:root"})
+    statements = [{"Effect": "Allow", "Principal": p, "Action": "sts:AssumeRole"} for p in principals]
+    trust = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    row = new_role(name, EXECUTION_ROLE, trust, "/service-role/", Description="Made by Clary's first start")
+    policies = [f"arn:aws:iam::aws:policy/{p}" for p in ("AmazonSageMakerFullAccess", "AdministratorAccess")]
+    return replace(row, private={**row.private, "attached": policies})
 
 
 def role_session(database: Database, keyring: Keyring, settings: Settings) -> tuple[Credential, str]:
