@@ -73,7 +73,7 @@ def test_status_logs_and_doctor(sqlite_platform: Platform, name: str) -> None:
     assert name in [e["EndpointName"] for e in status["endpoints"]]
     printed = run([CLARY, "logs", name, "-f"], sqlite_platform.environment).stdout
     assert "[9]\ttrain-auc:" in printed
-    log = [CLARY, "logs", name]
+    log = [CLARY, "logs", name, "--endpoint"]
     until(lambda: "Model loaded" in run(log, sqlite_platform.environment).stdout, what="the replica's log")
     missing = run([CLARY, "logs", "nothing-of-that-name"], sqlite_platform.environment, check=False)
     assert "there is no training job and no endpoint" in missing.stderr

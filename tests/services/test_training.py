@@ -413,3 +413,47 @@ def test_an_entrypoint_replaces_train(sqlite_platform: Platform, name: str) -> N
     found = train(sqlite_platform, job(name, where, AlgorithmSpecification=algorithm, RoleArn=ROLE))
     assert "exit code: 3" in found["FailureReason"]
     assert "from bash" in messages(sqlite_platform, GROUP, f"{name}/")
+
+
+def _objectives() -> list[str]:
+    from clary.algorithms.xgboost.hyperparameters import _OBJECTIVES
+
+    return list(_OBJECTIVES)
+
+
+@pytest.mark.parametrize("objective", _objectives())
+def test_every_objective_trains_and_predicts(
+    sqlite_platform: Platform, name: str, objective: str, tmp_path: Any
+) -> None:
+    from clary.algorithms.xgboost.serve import Predictor
+
+    rows = table()[:200].copy()
+    if objective.startswith(("count", "reg:gamma", "reg:tweedie", "survival")):
+        rows[:, 0] += 1.0
+    values = {"num_round": "3", "objective": objective}
+    if objective.startswith("multi:"):
+        values["num_class"] = "2"
+    if objective == "reg:quantileerror":
+        pytest.skip("needs quantile_alpha, which AWS's hyperparameters do not have")
+    s3 = sqlite_platform.client("s3")
+    s3.create_bucket(Bucket=name)
+    body, kind = csv(rows), "text/csv"
+    if objective.startswith("rank:"):
+        lines = _libsvm(rows).decode().splitlines()
+        body, kind = (
+            "\n".join(x.replace(" ", f" qid:{i // 20} ", 1) for i, x in enumerate(lines)).encode(),
+            "text/libsvm",
+        )
+    s3.put_object(Bucket=name, Key="train/part", Body=body)
+    inputs = [channel("train", f"s3://{name}/train", kind)]
+    found = train(sqlite_platform, job(name, name, hyperparameters=values, InputDataConfig=inputs))
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    assert found["FinalMetricDataList"], "the objective's own metric is reported"
+    (tmp_path / "xgboost-model").write_bytes(
+        archive(sqlite_platform, found["ModelArtifacts"]["S3ModelArtifacts"])["xgboost-model"]
+    )
+    head = b"text/csv\0\0\0\0"
+    (answer,) = Predictor(tmp_path, "1.7-1").batch([(head, csv(rows[:4, 1:]))])
+    lines = answer[1].decode().split()
+    assert len(lines) == 4
+    assert all(len(line.split(",")) == (2 if objective == "multi:softprob" else 1) for line in lines)

@@ -18,8 +18,9 @@ _OCTAL = re.compile(r"#(0[0-3][0-7])")
 @click.command("logs")
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (an endpoint's log: until Ctrl-C).")
+@click.option("--endpoint", "of_endpoint", is_flag=True, help="The endpoint's log, when a job has the same name.")
 @click.option("--raw", is_flag=True, help="Print events as stored, control characters escaped.")
-def command(name: str, follow: bool, raw: bool) -> None:
+def command(name: str, follow: bool, of_endpoint: bool, raw: bool) -> None:
     """Show the log of a training job or an endpoint.
 
     \b
@@ -28,7 +29,7 @@ def command(name: str, follow: bool, raw: bool) -> None:
       clary logs my-endpoint -f
     """
     platform = running()
-    group, prefix, job = _find(platform, name)
+    group, prefix, job = _find(platform, name, of_endpoint)
     reader = _Reader(platform, group, prefix, raw)
     while True:
         over = not follow or (job and _ended(platform, name))  # asked before reading: nothing printed since is missed
@@ -38,26 +39,24 @@ def command(name: str, follow: bool, raw: bool) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _find(platform: Running, name: str) -> tuple[str, str, bool]:
-    try:
-        platform.call("sagemaker", "SageMaker.ListTrainingJobs", {"NameContains": name, "MaxResults": 1})
-        platform.call("sagemaker", "SageMaker.DescribeTrainingJob", {"TrainingJobName": name})
-        return "/aws/sagemaker/TrainingJobs", f"{name}/", True
-    except CallError as error:
-        if error.code != "ValidationException":
-            raise
-    try:
-        platform.call("sagemaker", "SageMaker.DescribeEndpoint", {"EndpointName": name})
-    except CallError:
-        raise click.ClickException(
-            f"there is no training job and no endpoint named {name!r}. See: clary status"
-        ) from None
+def _find(platform: Running, name: str, of_endpoint: bool) -> tuple[str, str, bool]:
+    """The log group, the prefix of its streams, and whether it is a job's. Lists are asked: a Describe may wait."""
+    named = {"NameContains": name, "MaxResults": 100}
+    if not of_endpoint:
+        jobs = platform.call("sagemaker", "SageMaker.ListTrainingJobs", {**named, "SortOrder": "Descending"})
+        if any(j["TrainingJobName"] == name for j in jobs["TrainingJobSummaries"]):
+            return "/aws/sagemaker/TrainingJobs", f"{name}/", True
+    endpoints = platform.call("sagemaker", "SageMaker.ListEndpoints", named)["Endpoints"]
+    if not any(e["EndpointName"] == name for e in endpoints):
+        raise click.ClickException(f"there is no training job and no endpoint named {name!r}. See: clary status")
     return f"/aws/sagemaker/Endpoints/{name}", "", False
 
 
 def _ended(platform: Running, name: str) -> bool:
-    found = platform.call("sagemaker", "SageMaker.DescribeTrainingJob", {"TrainingJobName": name})
-    return found["TrainingJobStatus"] not in ("InProgress", "Stopping")
+    named = {"NameContains": name, "MaxResults": 100, "SortOrder": "Descending"}
+    jobs = platform.call("sagemaker", "SageMaker.ListTrainingJobs", named)["TrainingJobSummaries"]
+    states = [j["TrainingJobStatus"] for j in jobs if j["TrainingJobName"] == name]
+    return not states or states[0] not in ("InProgress", "Stopping")
 
 
 class _Reader:

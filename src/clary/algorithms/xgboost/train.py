@@ -101,10 +101,12 @@ def _check_labels(table: Table, objective: str, classes: str | None) -> None:
         raise UserError("label must be in [0, num_class).")
 
 
-def _matrix(table: Table, threads: int) -> Any:
+def _matrix(table: Table, threads: int, bounds: bool = False) -> Any:
     found = library().DMatrix(table.features, label=table.labels, weight=table.weights, nthread=threads)
     if table.groups is not None:
         found.set_info(qid=table.groups)
+    if bounds:  # survival:aft reads intervals; one label a row is an interval without width
+        found.set_info(label_lower_bound=table.labels, label_upper_bound=table.labels)
     return found
 
 
@@ -119,12 +121,13 @@ def _boost(
         _cross_validate(environment, params, train, validation)
         return
     threads = params.get("nthread", os.cpu_count() or 1)
-    matrix = _matrix(train, threads)
+    bounds = params.get("objective") == "survival:aft"
+    matrix = _matrix(train, threads, bounds)
     evals = [(matrix, "train")]
     if validation is not None:
         if not isinstance(validation.features, np.ndarray) and validation.columns < train.columns:
             validation.features.resize((validation.rows, train.columns))
-        evals.append((_matrix(validation, threads), "validation"))
+        evals.append((_matrix(validation, threads, bounds), "validation"))
     own, named = hyperparameters.for_library(params), hyperparameters.metric_names(params)
     native, custom = metrics.split(named)
     if native:

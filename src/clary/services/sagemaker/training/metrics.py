@@ -16,6 +16,14 @@ _NATIVE = (
 _VALUE = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
+_SUFFIXED = ("map", "ndcg", "tweedie-nloglik")
+
+
+def _suffix(name: str) -> str:
+    """The library prints some metrics with their parameter: ``ndcg@32``, ``tweedie-nloglik@1.5``."""
+    return r"(?:@[0-9.]+-?)?" if name in _SUFFIXED else ""
+
+
 def implicit(spec: Json) -> Json:
     """The algorithm specification with the definitions of its algorithm, unless the request brings its own."""
     algorithm: Json = dict(spec["AlgorithmSpecification"])
@@ -26,7 +34,7 @@ def implicit(spec: Json) -> Json:
     if algorithm.get("ContainerEntrypoint") or "sagemaker_program" in (spec.get("HyperParameters") or {}):
         return algorithm
     algorithm["MetricDefinitions"] = [
-        {"Name": f"{data}:{name}", "Regex": rf".*\[[0-9]+\].*#011{data}-{name}:{_VALUE}.*"}
+        {"Name": f"{data}:{name}", "Regex": rf".*\[[0-9]+\].*#011{data}-{name}{_suffix(name)}:{_VALUE}.*"}
         for data in ("train", "validation")
         for name in sorted((*_NATIVE, *CUSTOM))
     ]
