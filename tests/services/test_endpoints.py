@@ -13,6 +13,7 @@ import pytest
 import xgboost
 from botocore.exceptions import ClientError
 
+from clary.algorithms import recordio
 from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, settled, table, train
 from tests.platform import Platform, until
 
@@ -109,6 +110,16 @@ def test_content_types(sqlite_platform: Platform, name: str) -> None:
         "predictions": [{"score": plain}]
     }
     assert float(ask(ContentType="text/csv", Body=csv(row).replace(b",", b";"))) == plain
+    record = recordio.frame(
+        recordio._message(
+            1,
+            recordio._message(1, b"values")
+            + recordio._message(2, recordio._message(2, recordio._message(1, row[0].astype("<f4").tobytes()))),
+        )
+    )
+    assert [float(v) for v in ask(ContentType="application/x-recordio-protobuf", Body=record * 3).split()] == [
+        plain
+    ] * 3
     with_gap = csv(row).decode().split(",")
     with_gap[3] = ""
     assert 0 < float(ask(ContentType="text/csv", Body=",".join(with_gap))) < 1
