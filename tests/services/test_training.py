@@ -433,8 +433,6 @@ def test_every_objective_trains_and_predicts(
     values = {"num_round": "3", "objective": objective}
     if objective.startswith("multi:"):
         values["num_class"] = "2"
-    if objective == "reg:quantileerror":
-        pytest.skip("needs quantile_alpha, which AWS's hyperparameters do not have")
     s3 = sqlite_platform.client("s3")
     s3.create_bucket(Bucket=name)
     body, kind = csv(rows), "text/csv"

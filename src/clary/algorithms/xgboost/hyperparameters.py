@@ -82,7 +82,7 @@ _UPDATERS = frozenset(
 )  # fmt: skip
 _OBJECTIVES = (
     "reg:squarederror", "reg:linear", "reg:logistic", "reg:squaredlogerror", "reg:absoluteerror",
-    "reg:pseudohubererror", "reg:gamma", "reg:tweedie", "reg:quantileerror", "count:poisson", "binary:logistic",
+    "reg:pseudohubererror", "reg:gamma", "reg:tweedie", "count:poisson", "binary:logistic",
     "binary:logitraw", "binary:hinge", "multi:softmax", "multi:softprob", "rank:pairwise", "rank:ndcg", "rank:map",
     "survival:cox", "survival:aft",
 )  # fmt: skip
