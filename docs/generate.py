@@ -23,7 +23,7 @@ _SERVICES = {
     "sts": ("clary.services.sts", (), "sts"),
     "iam": (
         "clary.services.iam",
-        ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "users"),
+        ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "tagging", "users"),
         "iam",
     ),
     "logs": ("clary.services.logs", (), "logs"),

@@ -95,10 +95,8 @@ def test_large_and_small_csv_are_read_alike() -> None:
     assert np.array_equal(large, small, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", sorted(hyperparameters.HYPERPARAMETERS))
+@pytest.mark.parametrize("name", sorted(n for n, h in hyperparameters.HYPERPARAMETERS.items() if h.range != "any text"))
 def test_every_hyperparameter_refuses_nonsense_with_a_message(name: str) -> None:
-    if hyperparameters.HYPERPARAMETERS[name].range == "any text":
-        pytest.skip("takes any text")
     with pytest.raises(UserError, match=f"Hyperparameter {name}: "):
         hyperparameters.validate({"num_round": "1", name: "nonsense"})
 

@@ -28,10 +28,6 @@ AT_ONCE = 16
 _LONGEST_SLEEP = 5.0
 
 
-class Terminal(Exception):
-    """The resource cannot go on; the text says why to its owner."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a reconciler found and did. ``again`` is seconds until the next look; None: only when something changes."""
@@ -41,7 +37,6 @@ class Outcome:
     state: str
     again: float | None = None
     delete: bool = False
-    spec: Json | None = None
     granted: tuple[str, ...] = field(default=())  # wishes that are fulfilled
 
 
@@ -183,8 +178,6 @@ class Engine:
                 due = now()  # the API asked for more meanwhile
             wish = {k: v for k, v in fresh.wish.items() if k not in outcome.granted or row.wish.get(k) != v}
             changes: dict[str, Any] = {"due": due, "wish": wish, "tries": 0, "note": None}
-            if outcome.spec is not None:
-                changes["spec"] = outcome.spec
             same = outcome.status == fresh.status and outcome.state == fresh.state
             modified = fresh.modified if same else now()
             tx.rows.save(

@@ -33,7 +33,6 @@ MAX_BODY = 32 << 20
 """Bytes of a body that is read whole; streaming operations have no such bound."""
 
 Page = Callable[[Request], Awaitable[Response]]
-Hook = Callable[[Request, Context], WireResponse | None]
 
 
 @dataclass(slots=True)

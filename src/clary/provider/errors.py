@@ -2,7 +2,7 @@
 
 AwsError
 ├─ ValidationException, ValidationError, ResourceNotFoundException, ResourceAlreadyExistsException …
-├─ ResourceInUse, ResourceNotFound, ResourceLimitExceeded
+├─ ResourceInUse, ResourceLimitExceeded, ServiceUnavailable
 └─ coded(...)   for codes that name only one case of one service (S3 and IAM have hundreds)
 """
 
@@ -49,12 +49,6 @@ class ResourceInUse(AwsError):
     status = 400
 
 
-class ResourceNotFound(AwsError):
-    """SageMaker's missing resource."""
-
-    status = 400
-
-
 class ResourceLimitExceeded(AwsError):
     """A quota is used up."""
 
@@ -83,12 +77,6 @@ class AccessDenied(AwsError):
     """The caller may not; the XML services' code."""
 
     status = 403
-
-
-class InternalFailure(AwsError):
-    """A bug of ours."""
-
-    status = 500
 
 
 class ServiceUnavailable(AwsError):

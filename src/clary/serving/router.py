@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
-from .link import FrameLink, HttpLink, connect
+from .link import Link
 from .table import Replica, Table
 
-Links = dict[Replica, FrameLink | HttpLink]
+Links = dict[Replica, Link]
 
 
 class LiveVariant:
@@ -17,15 +17,15 @@ class LiveVariant:
 
     __slots__ = ("container", "links", "name", "name_header")
 
-    def __init__(self, name: str, container: str, links: list[FrameLink | HttpLink]):
+    def __init__(self, name: str, container: str, links: list[Link]):
         self.name = name
         self.container = container
         self.links = links
         self.name_header = name.encode()
 
-    def pick(self) -> FrameLink | HttpLink | None:
+    def pick(self) -> Link | None:
         """The link with the least under way; None when no replica is alive."""
-        best: FrameLink | HttpLink | None = None
+        best: Link | None = None
         for link in self.links:
             if link.alive and (best is None or link.outstanding < best.outstanding):
                 if link.outstanding == 0:
@@ -76,7 +76,7 @@ class Router:
                 for replica in variant.replicas:
                     link = self._links.get(replica)
                     if link is None or not link.alive:
-                        link = connect(replica, self._lost, known_good=link is None)
+                        link = Link(replica, self._lost, known_good=link is None)
                     links[replica] = link
                     own.append(link)
                 variants.append((LiveVariant(variant.name, variant.container, own), variant.weight))

@@ -20,8 +20,7 @@ class Replica:
     """One process that answers predictions."""
 
     id: str
-    socket: str  # the path of its Unix socket, or host:port
-    protocol: str  # "frames" for our own runtimes, "http" for containers and scripts
+    socket: str  # the path of its Unix socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,6 @@ class Variant:
     weight: float
     replicas: tuple[Replica, ...]
     container: str = "primary"
-    strategy: str = "LEAST_OUTSTANDING_REQUESTS"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -82,11 +81,6 @@ class Database:
     def close(self) -> None:
         """Give up every connection."""
         self.engine.dispose()
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file."""
-    return f"sqlite:///{path}"
 
 
 def _engine(url: str, durable: bool) -> Engine:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from ...provider.operation import Provider
 from ...provider.platform import Platform
 
 iam = Provider("iam")
 
+_MODULES = ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "tagging", "users")
+
 
 def install(platform: Platform) -> Provider:
     """Bind the operations."""
-    from . import access_keys, attachments, policies, profiles, roles, simulate, users  # noqa: F401  # importing binds
-
+    for module in _MODULES:
+        import_module(f"{__name__}.{module}")  # importing binds
     return iam

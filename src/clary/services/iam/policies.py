@@ -182,22 +182,3 @@ def list_entities_for_policy(ctx: Context, request: Json) -> Json:
         "PolicyGroups": [],
         "IsTruncated": False,
     }
-
-
-@iam.operation
-def tag_policy(ctx: Context, request: Json) -> None:
-    """Add tags."""
-    put_tags(ctx, policy(ctx, request["PolicyArn"]), request["Tags"])
-
-
-@iam.operation
-def untag_policy(ctx: Context, request: Json) -> None:
-    """Remove tags."""
-    ctx.tx.tags.remove(policy(ctx, request["PolicyArn"]).arn, request["TagKeys"])
-
-
-@iam.operation
-def list_policy_tags(ctx: Context, request: Json) -> Json:
-    """A policy's tags."""
-    items, more = page(request, tags_of(ctx, policy(ctx, request["PolicyArn"])))
-    return {"Tags": items, **more}

@@ -27,7 +27,8 @@ from .roles import shown as shown_role
 Json = dict[str, Any]
 
 
-def _profile(ctx: Context, name: str) -> Row:
+def profile(ctx: Context, name: str) -> Row:
+    """An instance profile; NoSuchEntity."""
     if (found := find(ctx, "InstanceProfile", name)) is None:
         raise no_such_entity(f"Instance Profile {name} cannot be found.")
     return found
@@ -38,7 +39,7 @@ def _shown(ctx: Context, row: Row) -> Json:
 
 
 @iam.operation
-def create_instance_profile(ctx: Context, request: Json) -> Json:
+def create_instanceprofile(ctx: Context, request: Json) -> Json:
     """A new profile, without a role."""
     name, path = request["InstanceProfileName"], request.get("Path", "/")
     if find(ctx, "InstanceProfile", name):
@@ -57,9 +58,9 @@ def create_instance_profile(ctx: Context, request: Json) -> Json:
 
 
 @iam.operation
-def get_instance_profile(ctx: Context, request: Json) -> Json:
+def get_instanceprofile(ctx: Context, request: Json) -> Json:
     """A profile and its role."""
-    row = _profile(ctx, request["InstanceProfileName"])
+    row = profile(ctx, request["InstanceProfileName"])
     tags = tags_of(ctx, row)
     return {"InstanceProfile": {**_shown(ctx, row), **({"Tags": tags} if tags else {})}}
 
@@ -83,46 +84,27 @@ def list_instance_profiles_for_role(ctx: Context, request: Json) -> Json:
 
 
 @iam.operation
-def add_role_to_instance_profile(ctx: Context, request: Json) -> None:
+def add_role_to_instanceprofile(ctx: Context, request: Json) -> None:
     """Put a role in; one at most."""
-    row, name = _profile(ctx, request["InstanceProfileName"]), role(ctx, request["RoleName"]).name
+    row, name = profile(ctx, request["InstanceProfileName"]), role(ctx, request["RoleName"]).name
     if row.private["roles"]:
         raise limit_exceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
     ctx.tx.rows.save(row, private={"roles": [name]})
 
 
 @iam.operation
-def remove_role_from_instance_profile(ctx: Context, request: Json) -> None:
+def remove_role_from_instanceprofile(ctx: Context, request: Json) -> None:
     """Take the role out."""
-    row = _profile(ctx, request["InstanceProfileName"])
+    row = profile(ctx, request["InstanceProfileName"])
     if request["RoleName"] not in row.private["roles"]:
         raise no_such_entity(f"Role {request['RoleName']} in instance profile {row.name} cannot be found.")
     ctx.tx.rows.save(row, private={"roles": []})
 
 
 @iam.operation
-def delete_instance_profile(ctx: Context, request: Json) -> None:
+def delete_instanceprofile(ctx: Context, request: Json) -> None:
     """Remove a profile without a role."""
-    row = _profile(ctx, request["InstanceProfileName"])
+    row = profile(ctx, request["InstanceProfileName"])
     if row.private["roles"]:
         raise delete_conflict("Cannot delete entity, must remove roles from instance profile first.")
     ctx.tx.rows.delete(row)
-
-
-@iam.operation
-def tag_instance_profile(ctx: Context, request: Json) -> None:
-    """Add tags."""
-    put_tags(ctx, _profile(ctx, request["InstanceProfileName"]), request["Tags"])
-
-
-@iam.operation
-def untag_instance_profile(ctx: Context, request: Json) -> None:
-    """Remove tags."""
-    ctx.tx.tags.remove(_profile(ctx, request["InstanceProfileName"]).arn, request["TagKeys"])
-
-
-@iam.operation
-def list_instance_profile_tags(ctx: Context, request: Json) -> Json:
-    """A profile's tags."""
-    items, more = page(request, tags_of(ctx, _profile(ctx, request["InstanceProfileName"])))
-    return {"Tags": items, **more}

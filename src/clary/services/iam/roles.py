@@ -99,22 +99,3 @@ def delete_role(ctx: Context, request: Json) -> None:
     if any(row.name in p.private["roles"] for p in listed(ctx, "InstanceProfile")):
         raise delete_conflict("Cannot delete entity, must remove roles from instance profile first.")
     ctx.tx.rows.delete(row)
-
-
-@iam.operation
-def tag_role(ctx: Context, request: Json) -> None:
-    """Add tags."""
-    put_tags(ctx, role(ctx, request["RoleName"]), request["Tags"])
-
-
-@iam.operation
-def untag_role(ctx: Context, request: Json) -> None:
-    """Remove tags."""
-    ctx.tx.tags.remove(role(ctx, request["RoleName"]).arn, request["TagKeys"])
-
-
-@iam.operation
-def list_role_tags(ctx: Context, request: Json) -> Json:
-    """A role's tags."""
-    items, more = page(request, tags_of(ctx, role(ctx, request["RoleName"])))
-    return {"Tags": items, **more}

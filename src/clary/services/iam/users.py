@@ -88,25 +88,6 @@ def delete_user(ctx: Context, request: Json) -> None:
 
 
 @iam.operation
-def tag_user(ctx: Context, request: Json) -> None:
-    """Add tags."""
-    put_tags(ctx, user(ctx, request["UserName"]), request["Tags"])
-
-
-@iam.operation
-def untag_user(ctx: Context, request: Json) -> None:
-    """Remove tags."""
-    ctx.tx.tags.remove(user(ctx, request["UserName"]).arn, request["TagKeys"])
-
-
-@iam.operation
-def list_user_tags(ctx: Context, request: Json) -> Json:
-    """A user's tags."""
-    items, more = page(request, tags_of(ctx, user(ctx, request["UserName"])))
-    return {"Tags": items, **more}
-
-
-@iam.operation
 def list_groups_for_user(ctx: Context, request: Json) -> Json:
     """No user is in a group: groups cannot be made here yet."""
     user(ctx, request["UserName"])

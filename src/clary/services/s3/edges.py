@@ -7,8 +7,6 @@ from typing import Any
 from ...provider.context import Context
 from ...wire.message import Request, Response
 
-_REGIONLESS = frozenset(("GetBucketLocation",))
-
 
 def prepare(operation: str, wire: Request, params: dict[str, Any], ctx: Context) -> None:
     """User metadata travels in headers whose values may be anything; encoding is decided by the query."""

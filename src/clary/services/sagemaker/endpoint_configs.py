@@ -11,7 +11,6 @@ from ...store.rows import Row
 from . import models, sagemaker, tags
 
 Json = dict[str, Any]
-MAX_VARIANTS = 10
 
 
 def find(ctx: Context, name: str) -> Row:

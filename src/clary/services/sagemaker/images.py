@@ -11,7 +11,6 @@ from ...provider.errors import ValidationException
 _URI = re.compile(
     r"^(?:(?P<registry>[^/]+)/)?(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]+))?$"
 )
-_SCRIPT = "clary.runtimes.script_mode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,6 @@ class Runtime:
     tag: str
     train: str = ""  # a function for the zygote
     serve: str = ""
-    script: bool = False  # takes an entry_point of the user's
 
 
 def resolve(uri: str) -> Runtime:
@@ -32,9 +30,9 @@ def resolve(uri: str) -> Runtime:
     tag = (match["tag"] if match else None) or "latest"
     if repository in ("xgboost", "sagemaker-xgboost"):
         package = "clary.algorithms.xgboost"
-        return Runtime("xgboost", tag, f"{package}.train:main", f"{package}.serve:main", script=True)
+        return Runtime("xgboost", tag, f"{package}.train:main", f"{package}.serve:main")
     if repository == "sagemaker-scikit-learn":
-        return Runtime("scikit-learn", tag, script=True)
+        return Runtime("scikit-learn", tag)
     raise ValidationException(
         f"Clary has no runtime for the image {uri}. It serves the repositories sagemaker-xgboost and xgboost (built-in "
         "XGBoost and script mode) and sagemaker-scikit-learn (script mode), from any registry and with any tag."

@@ -66,7 +66,7 @@ class Publisher:
         for slot in fleet.slots(self.platform, row, current):
             if current["slots"].get(slot.key, {}).get("ready"):
                 name = slot.variant["VariantName"]
-                by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket), "frames"))
+                by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket)))
         variants = tuple(
             Variant(
                 v["VariantName"],

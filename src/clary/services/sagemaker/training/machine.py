@@ -16,8 +16,6 @@ NEXT = {
 }
 """Allowed transitions; a phase that leads nowhere is final."""
 
-INPUTS_DONE = "done"
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -18,7 +18,6 @@ _MESSAGES = {
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
     "Failed": "Training job failed",
 }
-FINAL = ("Completed", "Failed", "Stopped")
 
 
 def first(at: float) -> Json:
