@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from . import bootstrap
 from .provider.platform import Platform
-from .store.objects import load_segments
+from .store.object import load_segments
 from .store.schema import access_key, bucket, log_event, log_stream, resource, s3_object, s3_part, s3_upload, tag
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .clock import now
 from .provider.platform import Platform
-from .store.objects import Bucket
+from .store.object import Bucket
 
 _OWNER = "aws"
 PUBLIC = "PublicRead"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError
 
+from .direct import Direct, SharedCommits
 from .migrations import migrate
 from .rows import AlreadyExists, Key, Rows, Tags
 
@@ -27,6 +31,7 @@ class Transaction:
         self.after_commit: list[Callable[[], None]] = []
         self.rows = Rows(connection, self.changed)
         self.tags = Tags(connection)
+        self.direct = Direct(connection.connection.dbapi_connection, connection.dialect)
 
 
 class Database:
@@ -38,6 +43,9 @@ class Database:
         self.sqlite = self.engine.dialect.name == "sqlite"
         self.listeners: list[Listener] = []
         self._writer = threading.Lock()  # SQLite has one writer: waiting here is cheaper than its busy loop
+        self._durable = durable
+        self._readers = threading.local()
+        self._shared = SharedCommits(self._connect, self.engine.dialect, self._writer)
         with self.write() as tx:
             migrate(tx.connection)
 
@@ -78,8 +86,34 @@ class Database:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
+    async def look(self, work: Callable[[Direct], Result], threads: Executor) -> Result:
+        """Read with one statement; on SQLite at once, for its readers wait for nobody."""
+        if self.sqlite:
+            if (found := getattr(self._readers, "direct", None)) is None:
+                found = self._readers.direct = Direct(self._connect(), self.engine.dialect)
+            return work(found)
+        return await asyncio.get_running_loop().run_in_executor(
+            threads, lambda: self.attempt(lambda tx: work(tx.direct), reads=True)
+        )
+
+    async def submit(self, work: Callable[[Direct], Result], threads: Executor) -> Result:
+        """Do a small write that changes no resource's row. Returns once it is on disk; others may share its commit."""
+        if self.sqlite:
+            return await self._shared.submit(work)
+        return await asyncio.get_running_loop().run_in_executor(
+            threads, lambda: self.attempt(lambda tx: work(tx.direct))
+        )
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self.engine.url.database
+        assert path is not None
+        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        _configure(connection, self._durable)
+        return connection
+
     def close(self) -> None:
         """Give up every connection."""
+        self._shared.close()
         self.engine.dispose()
 
 
@@ -91,10 +125,7 @@ def _engine(url: str, durable: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are ours, begun below
-        connection.execute("pragma journal_mode=wal")
-        connection.execute(f"pragma synchronous={'full' if durable else 'off'}")
-        connection.execute("pragma foreign_keys=on")
-        connection.execute("pragma cache_size=-2048")
+        _configure(connection, durable)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -102,3 +133,10 @@ def _engine(url: str, durable: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _configure(connection: Any, durable: bool) -> None:
+    connection.execute("pragma journal_mode=wal")
+    connection.execute(f"pragma synchronous={'full' if durable else 'off'}")
+    connection.execute("pragma foreign_keys=on")
+    connection.execute("pragma cache_size=-2048")

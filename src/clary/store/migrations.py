@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, inspect, text
+from sqlalchemy.schema import CreateColumn
 
-from .schema import metadata
+from .schema import metadata, s3_object
 
 Step = Callable[[Connection], None]
 
@@ -15,7 +17,19 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-STEPS: list[Step] = [_first]
+def _add(column: Column[Any]) -> Step:
+    """Add a column to databases that were made before it."""
+
+    def step(connection: Connection) -> None:
+        table = column.table.name
+        if column.name not in {c["name"] for c in inspect(connection).get_columns(table)}:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(text(f"alter table {table} add column {definition}"))
+
+    return step
+
+
+STEPS: list[Step] = [_first, _add(s3_object.c.data)]
 
 
 class NewerDatabase(RuntimeError):

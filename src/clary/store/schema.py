@@ -90,6 +90,7 @@ s3_object = Table(
     Column("modified", Float, nullable=False),
     Column("blobs", Text, nullable=False),  # blob ids and their sizes, in order
     Column("meta", Text, nullable=False),  # headers, user metadata, checksums, tags
+    Column("data", LargeBinary),  # the bytes themselves, when they are few
     Index("s3_object_latest", "bucket", "latest", "key"),
 )
 

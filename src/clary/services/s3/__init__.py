@@ -8,7 +8,7 @@ from ...provider.platform import Platform
 s3 = Provider(
     "s3",
     streams=frozenset(("PutObject", "UploadPart")),
-    quick=frozenset(("GetObject", "HeadObject", "HeadBucket", "GetBucketLocation")),
+    quick=frozenset(("HeadBucket", "GetBucketLocation")),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ...provider.context import Context
 from ...provider.errors import coded
 from ...store.blobs import BlobWriter
-from ...store.objects import Segment
+from ...store.object import Segment
 from ...web import Body, Disconnected, Request
 from ...wire.chunked import STREAMING, BadChunkSignature, Decoder, Signer
 from ...wire.message import Malformed
@@ -27,12 +27,13 @@ MAX_PUT = 5 << 30
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Bytes that are safely on disk, and what is known of them."""
+    """A verified body, and where its bytes are."""
 
     segments: tuple[Segment, ...]
     size: int
     md5: bytes
     checksum: dict[str, Any]  # algorithm, value, type
+    data: bytes | None = None  # the bytes themselves, when they are few; they go into the row
 
 
 class _Digests:
@@ -118,6 +119,12 @@ class Receiver:
             return await loop.run_in_executor(self._ctx.platform.threads, self._end, writer, held)
         finally:
             writer.discard()
+
+    def hold(self, data: bytes) -> Received:
+        """Verify the bytes of a body that is small enough for a row."""
+        self._digests.update_md5([data])
+        self._digests.update([data])
+        return Received((), len(data), self._digests.md5.digest(), self._verify(), data)
 
     def store(self, data: bytes) -> Received:
         """Write a small body's bytes and verify them; call it in a thread."""

@@ -9,7 +9,7 @@ from typing import Any
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import coded
-from ...store.objects import Bucket
+from ...store.object import Bucket
 from . import s3
 from .errors import bucket, rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...provider.errors import coded
-from ...store.objects import Object
+from ...store.object import Object
 from .errors import no_such_key, precondition_failed
 
 Json = dict[str, Any]

@@ -6,7 +6,8 @@ from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
-from ...store.objects import Bucket, Object, ObjectRows
+from ...store.object import Bucket, Object
+from ...store.object_rows import ObjectRows
 
 
 def no_such_bucket(name: str) -> AwsError:
@@ -32,13 +33,17 @@ def invalid_argument(text: str, **members: Any) -> AwsError:
 
 def rows(ctx: Context) -> ObjectRows:
     """The objects of the open transaction."""
-    return ObjectRows(ctx.tx.connection)
+    return ObjectRows(ctx.tx.direct)
 
 
 def bucket(ctx: Context, found: ObjectRows, request: dict[str, Any], name: str | None = None) -> Bucket:
     """The bucket that a request names, checked against its expected owner."""
     name = name or request["Bucket"]
-    home = found.bucket(name)
+    return usable(ctx, found.bucket(name), request, name)
+
+
+def usable(ctx: Context, home: Bucket | None, request: dict[str, Any], name: str) -> Bucket:
+    """A bucket that is there, of the expected owner, and the caller's."""
     if home is None:
         raise no_such_bucket(name)
     check_owner(home, request.get("ExpectedBucketOwner"))

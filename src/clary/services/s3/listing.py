@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ...provider.context import Context
-from ...store.objects import Object, ObjectRows
+from ...store.object import Object
+from ...store.object_rows import ObjectRows
 from . import s3
 from .errors import bucket, invalid_argument, rows
 

@@ -14,7 +14,8 @@ from ...clock import now
 from ...ids import token
 from ...provider.context import Context
 from ...provider.errors import coded
-from ...store.objects import Object, ObjectRows, Segment, dump_segments, load_segments
+from ...store.object import Object, Segment, dump_segments, load_segments
+from ...store.object_rows import ObjectRows
 from ...store.schema import s3_part, s3_upload
 from . import checksums, s3
 from .body import Received, Receiver
@@ -128,7 +129,7 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
         with ctx.platform.database.read() as tx:
             ctx.transaction = tx
             _upload(ctx, request)
-            source = source_of(ctx, ObjectRows(tx.connection), request)
+            source = source_of(ctx, ObjectRows(tx.direct), request)
         start, end = 0, source.size
         if text := request.get("CopySourceRange"):
             first, _, last = text.removeprefix("bytes=").partition("-")
@@ -151,6 +152,10 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
 def _copy_range(ctx: Context, source: Object, start: int, end: int) -> tuple[tuple[Segment, ...], str]:
     writer, digest, at = ctx.platform.blobs.create(), hashlib.md5(usedforsecurity=False), 0
     try:
+        if not source.segments:
+            data = (source.data or b"")[start:end]
+            writer.write(data)
+            digest.update(data)
         for segment in source.segments:
             low, high = max(start, at), min(end, at + segment.size)
             if low < high:

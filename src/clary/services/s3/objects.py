@@ -10,14 +10,16 @@ from urllib.parse import unquote
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import coded
-from ...store.database import Transaction
-from ...store.objects import NULL, Bucket, Object, ObjectRows, Segment
+from ...store.direct import Direct
+from ...store.object import NULL, Bucket, Object, Segment
+from ...store.object_rows import ObjectRows
+from ...store.objects import INLINE
 from ...web import FileSlice, FileSlices
 from ...wire.values import write_time
 from . import checksums, s3
 from .body import Received, Receiver
 from .conditions import check_read, check_write
-from .errors import bucket, invalid_argument, rows, visible
+from .errors import bucket, invalid_argument, rows, usable, visible
 
 Json = dict[str, Any]
 
@@ -33,44 +35,46 @@ async def put_object(ctx: Context, request: Json) -> Json:
     """Store an object; it is visible, whole, when this returns."""
     check_key(request["Key"])
     receiver = Receiver(ctx, request)
-    loop, threads = asyncio.get_running_loop(), ctx.platform.threads
     small = await receiver.small()
+    if small is not None and len(small) <= INLINE:
+        return await _put(ctx, request, receiver.hold(small))
+    threads = ctx.platform.threads
     if small is not None:
-        return await loop.run_in_executor(threads, lambda: _put(ctx, request, receiver.store(small)))
-
-    def check() -> None:
-        with ctx.platform.database.read() as tx:
-            _writable(ctx, ObjectRows(tx.connection), request)
-
-    await loop.run_in_executor(threads, check)
-    received = await receiver.stream()
-    return await loop.run_in_executor(threads, _put, ctx, request, received)
+        received = await asyncio.get_running_loop().run_in_executor(threads, receiver.store, small)
+    else:
+        await ctx.platform.database.look(lambda direct: _writable(ctx, ObjectRows(direct), request), threads)
+        received = await receiver.stream()
+    return await _put(ctx, request, received)
 
 
-def _writable(ctx: Context, found: ObjectRows, request: Json) -> Bucket:
-    home = bucket(ctx, found, request)
-    check_write(found.get(request["Bucket"], request["Key"]), request)
-    return home
+def _writable(ctx: Context, found: ObjectRows, request: Json) -> tuple[Bucket, Object | None]:
+    home, present = found.look(request["Bucket"], request["Key"])
+    home = usable(ctx, home, request, request["Bucket"])
+    check_write(present, request)
+    return home, present
 
 
-def _put(ctx: Context, request: Json, received: Received) -> Json:
-    def work(tx: Transaction) -> Json:
-        found = ObjectRows(tx.connection)
+async def _put(ctx: Context, request: Json, received: Received) -> Json:
+    def work(direct: Direct) -> tuple[Object, list[str], Json]:
+        found = ObjectRows(direct)
         found.lock(request["Bucket"], request["Key"])
-        home = _writable(ctx, found, request)
+        home, present = _writable(ctx, found, request)
         meta = object_meta(request, home)
         meta["checksum"] = received.checksum
-        new = Object(request["Bucket"], request["Key"], received.md5.hex(), received.size, received.segments, meta)
-        stored, orphans = found.put(new, home.versioning)
-        tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
-        shown = {**checksums.shown(received.checksum), **meta["encryption"], **_version(stored, home.versioning)}
-        return {"ETag": f'"{stored.etag}"', **shown}
+        new = Object(
+            home.name, request["Key"], received.md5.hex(), received.size, received.segments, meta, data=received.data
+        )
+        stored, orphans = found.put_after(present, new, home.versioning)
+        return stored, orphans, _version(stored, home.versioning)
 
     try:
-        return ctx.platform.database.attempt(work)
-    except BaseException:
+        stored, orphans, version = await ctx.platform.database.submit(work, ctx.platform.threads)
+    except Exception:
         ctx.platform.objects.discard([s.blob for s in received.segments])
         raise
+    ctx.platform.objects.discard(orphans)
+    shown = checksums.shown(received.checksum)
+    return {"ETag": f'"{stored.etag}"', **shown, **stored.meta["encryption"], **version}
 
 
 def check_key(key: str) -> None:
@@ -135,13 +139,13 @@ def _version(item: Object, versioning: str) -> Json:
 
 
 @s3.operation
-def get_object(ctx: Context, request: Json) -> Json:
+async def get_object(ctx: Context, request: Json) -> Json:
     """An object's bytes, whole or a range."""
-    found, home = _read(ctx, request)
+    found, home = await _read(ctx, request)
     check_read(found, request)
     start, end = _span(found, request.get("Range"), request.get("PartNumber"))
     shown = _shown(found, home, request, partial=end - start != found.size)
-    shown["Body"] = FileSlices(_slices(ctx, found, start, end))
+    shown["Body"] = FileSlices(_slices(ctx, found, start, end)) if found.segments else (found.data or b"")[start:end]
     if end - start != found.size or (request.get("Range") and found.size):
         shown["ContentRange"] = f"bytes {start}-{end - 1}/{found.size}"
     shown["ContentLength"] = end - start
@@ -149,19 +153,22 @@ def get_object(ctx: Context, request: Json) -> Json:
 
 
 @s3.operation
-def head_object(ctx: Context, request: Json) -> Json:
+async def head_object(ctx: Context, request: Json) -> Json:
     """What a get would show, without the bytes."""
-    found, home = _read(ctx, request)
+    found, home = await _read(ctx, request)
     check_read(found, request)
     start, end = _span(found, request.get("Range"), request.get("PartNumber"))
     shown = _shown(found, home, request, partial=end - start != found.size)
     return {**shown, "ContentLength": end - start}
 
 
-def _read(ctx: Context, request: Json) -> tuple[Object, Bucket]:
-    found = rows(ctx)
-    home = bucket(ctx, found, request)
-    return visible(found.get(request["Bucket"], request["Key"], request.get("VersionId")), request), home
+async def _read(ctx: Context, request: Json) -> tuple[Object, Bucket]:
+    name, key, version = request["Bucket"], request["Key"], request.get("VersionId")
+    home, found = await ctx.platform.database.look(
+        lambda direct: ObjectRows(direct).look(name, key, version), ctx.platform.threads
+    )
+    home = usable(ctx, home, request, name)
+    return visible(found, request), home
 
 
 def _span(found: Object, text: str | None, part: int | None) -> tuple[int, int]:
@@ -223,9 +230,9 @@ def _shown(found: Object, home: Bucket, request: Json, partial: bool) -> Json:
 
 
 @s3.operation
-def get_object_attributes(ctx: Context, request: Json) -> Json:
+async def get_object_attributes(ctx: Context, request: Json) -> Json:
     """Chosen attributes of an object."""
-    found, home = _read(ctx, request)
+    found, home = await _read(ctx, request)
     wanted = request["ObjectAttributes"]
     shown: Json = {"LastModified": float(int(found.modified)), **_version(found, home.versioning)}
     if "ETag" in wanted:
@@ -297,9 +304,8 @@ def copy_object(ctx: Context, request: Json) -> Json:
         meta["checksum"] = source.meta["checksum"]
     segments = tuple(Segment(ctx.platform.blobs.link(s.blob), s.size) for s in source.segments)
     etag = source.etag
-    stored, orphans = found.put(
-        Object(request["Bucket"], request["Key"], etag, source.size, segments, meta), home.versioning
-    )
+    new = Object(request["Bucket"], request["Key"], etag, source.size, segments, meta, data=source.data)
+    stored, orphans = found.put(new, home.versioning)
     ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
     result = {"ETag": f'"{etag}"', "LastModified": stored.modified, **checksums.shown(meta.get("checksum"))}
     answer = {"CopyObjectResult": result, **meta["encryption"], **_version(stored, home.versioning)}

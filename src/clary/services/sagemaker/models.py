@@ -7,7 +7,7 @@ from typing import Any
 from ...provider.context import Context
 from ...provider.errors import ValidationException
 from ...provider.pages import page
-from ...store.objects import split_uri
+from ...store.object import split_uri
 from ...store.rows import Row
 from . import sagemaker, tags
 from .images import resolve

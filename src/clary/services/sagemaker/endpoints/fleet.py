@@ -22,7 +22,7 @@ from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....serving import frames
 from ....sockets import exactly
-from ....store.objects import NoSuchBucket, NoSuchObject, split_uri
+from ....store.object import NoSuchBucket, NoSuchObject, split_uri
 from ....store.rows import Row
 from ..images import python, resolve
 from ..instances import memory_limit

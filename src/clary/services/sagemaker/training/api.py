@@ -8,7 +8,7 @@ from ....clock import now
 from ....provider.context import Context
 from ....provider.errors import ResourceInUse, ValidationException
 from ....provider.pages import page
-from ....store.objects import split_uri
+from ....store.object import split_uri
 from ....store.rows import Row
 from .. import sagemaker, tags
 from ..images import resolve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -15,7 +16,7 @@ from ....executors.archives import ArchiveError, unpack
 from ....executors.local import sweep, uid_of
 from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
-from ....store.objects import NoSuchBucket, Object, split_uri
+from ....store.object import NoSuchBucket, Object, split_uri
 from ....store.rows import Row
 from .contract import Host, checkpoint_folder, hosts, run_id, write_configuration
 
@@ -217,11 +218,17 @@ def _link(platform: Platform, host: Host, name: str, items: list[Item], cancel: 
 
 def _feed(platform: Platform, row: Row, channel: Json, host: Host, items: list[Item]) -> None:
     """Pipe: a process of its own writes the objects into one FIFO after another."""
-    parts = [[str(p) for p in platform.objects.paths(i.source)] for i in items]
+    parts = [_parts(platform, i.source) for i in items]
     wrap = channel.get("RecordWrapperType", "None") == "RecordIO"
     gzip = channel.get("CompressionType", "None") == "Gzip"
     seed = (channel.get("ShuffleConfig") or {}).get("Seed")
     _start_feeder(platform, row, channel, host, {"objects": parts, "gzip": gzip, "recordio": wrap, "seed": seed})
+
+
+def _parts(platform: Platform, source: Object) -> list[Any]:
+    """Where the feeder finds an object's bytes: files, or the bytes themselves."""
+    found = platform.objects.pieces(source)
+    return [{"base64": base64.b64encode(p).decode()} if isinstance(p, bytes) else str(p) for p in found]
 
 
 def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[Host]) -> None:
@@ -261,7 +268,7 @@ def _attribute(platform: Platform, name: str, value: Any) -> list[Any]:
     if not name.endswith("-ref"):
         return [{"text": json.dumps(value)}]
     try:
-        return [str(p) for p in platform.objects.paths(platform.objects.find(*split_uri(str(value))))]
+        return _parts(platform, platform.objects.find(*split_uri(str(value))))
     except (LookupError, ValueError):
         raise InputError(f"ClientError: The manifest refers to {value}, which does not exist.") from None
 

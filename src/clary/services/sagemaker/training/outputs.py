@@ -16,7 +16,7 @@ from ....clock import now
 from ....control.shipping import escape
 from ....executors import files
 from ....provider.platform import Platform
-from ....store.objects import NoSuchBucket, split_uri
+from ....store.object import NoSuchBucket, split_uri
 from ....store.rows import Row
 from .contract import Host, checkpoint_folder, hosts
 
