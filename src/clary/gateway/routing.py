@@ -79,6 +79,8 @@ def _signed_service(signed: str | None, request: Request, providers: Mapping[str
         return "sagemaker-runtime" if request.path.startswith("/endpoints/") else "sagemaker"
     if signed is None:
         return None
+    if (known := providers.get(signed)) is not None and known.signing == signed:
+        return signed
     return next((p.name for p in providers.values() if p.signing == signed), _SIGNED_AS.get(signed, signed))
 
 

@@ -134,20 +134,28 @@ class SharedCommits:
         with self._writer:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                for work in works:
-                    connection.execute("SAVEPOINT one")
-                    try:
-                        outcomes.append((work(direct), None))
-                    except Exception as error:  # noqa: BLE001  # it belongs to the one who asked, not to those beside him
-                        connection.execute("ROLLBACK TO one")
-                        outcomes.append((None, error))
-                    connection.execute("RELEASE one")
+                if len(works) == 1:
+                    outcomes.append((works[0](direct), None))
+                else:
+                    outcomes += (_alone(connection, direct, work) for work in works)
                 connection.execute("COMMIT")
-            except Exception as error:  # noqa: BLE001  # the database itself: nobody's work is on disk
+            except Exception as error:  # noqa: BLE001  # the only work's, or the database's: nothing is on disk
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 return [(None, error)] * len(works)
         return outcomes
+
+
+def _alone(connection: Any, direct: Direct, work: Work) -> tuple[Any, BaseException | None]:
+    """One of several works in a transaction; what it raises undoes only what it did."""
+    connection.execute("SAVEPOINT one")
+    try:
+        return work(direct), None
+    except Exception as error:  # noqa: BLE001  # it belongs to the one who asked
+        connection.execute("ROLLBACK TO one")
+        return None, error
+    finally:
+        connection.execute("RELEASE one")
 
 
 def _deliver(futures: list[asyncio.Future[Any]], outcomes: list[tuple[Any, BaseException | None]]) -> None:

@@ -35,7 +35,8 @@ _SAVE_BUCKET = Statement(
 )
 _DROP_BUCKET = Statement(delete(home).where(home.c.name == bindparam("b")))
 _INSERT = Statement(insert(table))
-_REPLACE = Statement(update(table).where(_ONE).values({c: bindparam(f"new_{c.name}") for c in table.c}))
+_CONTENT = ("etag", "size", "modified", "blobs", "meta", "data", "marker", "sequence")  # in no index
+_REPLACE = Statement(update(table).where(_ONE).values({n: bindparam(f"new_{n}") for n in _CONTENT}))
 _UNLATEST = Statement(update(table).where(_SPOT, table.c.latest.is_(true())).values(latest=false()))
 _MAKE_LATEST = Statement(update(table).where(_ONE).values(latest=true()))
 _META = Statement(update(table).where(_ONE).values(meta=bindparam("m")))
@@ -132,21 +133,26 @@ class ObjectRows:
     def put_after(self, previous: Object | None, new: Object, versioning: str) -> tuple[Object, list[str]]:
         """``put`` for a caller who holds the key's lock and has read its latest version."""
         version = token(32) if versioning == "Enabled" else NULL
-        replaced = previous if previous is not None and previous.version == version else None
-        if previous is not None and replaced is None:
-            if versioning == "Suspended":
-                replaced = self.get(new.bucket, new.key, NULL)
+        orphans: list[str] = []
+        if previous is not None and previous.version != version:
+            if versioning == "Suspended" and (replaced := self.get(new.bucket, new.key, NULL)) is not None:
+                orphans = self._drop(replaced)
             self._direct.run(_UNLATEST, b=new.bucket, k=new.key)
         stored = Object(
             new.bucket, new.key, new.etag, new.size, new.segments, new.meta, new.modified or now(), version, True,
             new.marker, (previous.sequence + 1) if previous else time.time_ns(), new.data,
         )  # fmt: skip
-        if replaced is None:
-            self._direct.run(_INSERT, **_values(stored))
-            return stored, []
-        values = {f"new_{name}": value for name, value in _values(stored).items()}
-        self._direct.run(_REPLACE, b=new.bucket, k=new.key, v=version, **values)
-        return stored, [s.blob for s in replaced.segments]
+        values = _values(stored)
+        if previous is None or previous.version != version:
+            self._direct.run(_INSERT, **values)
+            return stored, orphans
+        content = {f"new_{name}": values[name] for name in _CONTENT}
+        self._direct.run(_REPLACE, b=new.bucket, k=new.key, v=version, **content)
+        return stored, [s.blob for s in previous.segments]
+
+    def _drop(self, found: Object) -> list[str]:
+        self._direct.run(_REMOVE, b=found.bucket, k=found.key, v=found.version)
+        return [s.blob for s in found.segments]
 
     def change_meta(self, found: Object, meta: Json) -> None:
         """Replace an object's metadata document (tags)."""
@@ -154,10 +160,10 @@ class ObjectRows:
 
     def remove(self, found: Object) -> list[str]:
         """Remove one version for good; its blobs. The version before it becomes the latest."""
-        self._direct.run(_REMOVE, b=found.bucket, k=found.key, v=found.version)
+        blobs = self._drop(found)
         if found.latest and (newest := self._direct.one(_NEWEST, b=found.bucket, k=found.key)) is not None:
             self._direct.run(_MAKE_LATEST, b=found.bucket, k=found.key, v=newest[0])
-        return [s.blob for s in found.segments]
+        return blobs
 
     def scan(
         self,

@@ -37,14 +37,15 @@ class Routes:
         self._by_method: dict[str, list[_Rule]] = {}
         for _, rule in ranked:
             self._by_method.setdefault(rule.operation.http.get("method", "POST"), []).append(rule)
+        self._without_query = {
+            method: [r for r in rules if not r.fixed and not r.queries] for method, rules in self._by_method.items()
+        }
 
     def match(
         self, method: str, path: str, query: Query, headers: dict[str, str]
     ) -> tuple[Operation, dict[str, str]] | None:
         """The operation and its path labels, decoded; None when nothing fits."""
-        for rule in self._by_method.get(method, ()):
-            if (rule.fixed or rule.queries) and not query:
-                continue  # most of S3's rules end here, before their pattern is tried
+        for rule in (self._by_method if query else self._without_query).get(method, ()):
             if (
                 all(k in query and (not v or v in query[k]) for k, v in rule.fixed.items())
                 and rule.queries <= query.keys()
@@ -93,6 +94,7 @@ class Bindings:
 
     def __init__(self, shape: Shape | None, response: bool = False):
         self.readers: list[tuple[str, Take]] = []
+        self.by_header: dict[str, tuple[str, Callable[[str], Any]]] = {}
         self.writers: dict[str, Put] = {}
         self.payload: tuple[str, Shape] | None = None
         self.body: dict[str, Shape] = {}
@@ -104,6 +106,8 @@ class Bindings:
             key = name if member["locationName"] is None else member["locationName"]
             if response:
                 self.writers[name] = _writer(where, key, member)
+            elif where == "header":
+                self.by_header[key.lower()] = name, _header_reader(member)
             else:
                 self.readers.append((name, _reader(where, key, member)))
         if shape and (payload := shape["payload"]):
@@ -116,6 +120,9 @@ class Bindings:
         for name, take in self.readers:
             if (value := take(labels, query, headers)) is not None:
                 params[name] = value
+        for key, text in headers.items():  # a request has few headers, a shape may have forty
+            if (known := self.by_header.get(key)) is not None:
+                params[known[0]] = known[1](text)
         return params
 
 
@@ -131,8 +138,16 @@ def _split(text: str, shape: Shape) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
+def _header_reader(shape: Shape) -> Callable[[str], Any]:
+    if shape.type != "list":
+        return text_reader(shape, "rfc822")
+    inner = shape.child("member")
+    item = text_reader(inner, "rfc822")
+    return lambda text: [item(v) for v in _split(text, inner)]
+
+
 def _reader(where: str, key: str, shape: Shape) -> Take:
-    style = "rfc822" if where == "header" else "iso8601"
+    style = "iso8601"
     low = key.lower()
     if where == "uri":
         read = text_reader(shape, style)
@@ -147,13 +162,9 @@ def _reader(where: str, key: str, shape: Shape) -> Take:
     if shape.type == "list":
         inner = shape.child("member")
         item = text_reader(inner, style)
-        if where == "querystring":
-            return lambda labels, query, headers: [item(v) for v in query[key]] if key in query else None
-        return lambda labels, query, headers: [item(v) for v in _split(headers[low], inner)] if low in headers else None
+        return lambda labels, query, headers: [item(v) for v in query[key]] if key in query else None
     read = text_reader(shape, style)
-    if where == "querystring":
-        return lambda labels, query, headers: read(query[key][0]) if key in query else None
-    return lambda labels, query, headers: read(headers[low]) if low in headers else None
+    return lambda labels, query, headers: read(query[key][0]) if key in query else None
 
 
 def _quoted(text: str) -> str:

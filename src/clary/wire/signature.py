@@ -102,6 +102,7 @@ def from_query(query: Mapping[str, str]) -> Claim:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def _credential(text: str) -> tuple[str, Scope]:
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request" or not parts[0]:
@@ -123,6 +124,7 @@ def _from_http_date(text: str | None) -> str | None:
         return text if len(text) == 16 and text.endswith("Z") else None
 
 
+@lru_cache(maxsize=4096)
 def seconds(amz_date: str) -> int:
     """``yyyymmddThhmmssZ`` as seconds since the epoch; MalformedSignature when it is not one."""
     if len(amz_date) != 16 or amz_date[8] != "T" or amz_date[15] != "Z":

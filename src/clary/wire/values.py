@@ -8,7 +8,8 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from .message import Malformed
@@ -29,11 +30,18 @@ def read_time(text: Any, style: str = "iso8601") -> datetime:
         raise Malformed(f"{text!r} is not a {style} timestamp") from None
 
 
+@lru_cache(4096)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
 def write_time(value: datetime | float | int | str, style: str = "iso8601") -> Any:
     """A moment (a datetime, or seconds since the epoch) in its wire spelling; a string passes through."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)):
+        if style == "rfc822":
+            return _http_date(int(value))
         value = datetime.fromtimestamp(value, UTC)
     elif value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
@@ -41,7 +49,7 @@ def write_time(value: datetime | float | int | str, style: str = "iso8601") -> A
         seconds = value.timestamp()
         return int(seconds) if seconds.is_integer() else round(seconds, 3)
     if style == "rfc822":
-        return format_datetime(value.astimezone(UTC), usegmt=True)
+        return _http_date(int(value.timestamp() // 1))
     text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
