@@ -122,6 +122,24 @@ def test_multipart_uploads_keep_every_byte(s3: Any, bucket: str) -> None:
     assert (second["PartsCount"], second["Body"].read()) == (3, body[5 << 20 : 10 << 20])
 
 
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
+def test_a_multipart_object_has_the_checksum_of_the_whole(s3: Any, bucket: str, algorithm: str) -> None:
+    body = os.urandom((5 << 20) + 777)
+    where = {"Bucket": bucket, "Key": "k"}
+    whole = s3.put_object(**where, Body=body, ChecksumAlgorithm=algorithm)[f"Checksum{algorithm}"]
+    s3.put_object(Bucket=bucket, Key="source", Body=body[5 << 20 :])
+    upload = s3.create_multipart_upload(**where, ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT")["UploadId"]
+    part = {**where, "UploadId": upload}
+    one = s3.upload_part(**part, PartNumber=1, Body=body[: 5 << 20], ChecksumAlgorithm=algorithm)["ETag"]
+    two = s3.upload_part_copy(**part, PartNumber=2, CopySource=f"{bucket}/source")["CopyPartResult"]["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": one}, {"PartNumber": 2, "ETag": two}]}
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.complete_multipart_upload(**part, MultipartUpload=parts, **{f"Checksum{algorithm}": whole[:-2] + "A="})
+    made = s3.complete_multipart_upload(**part, MultipartUpload=parts, **{f"Checksum{algorithm}": whole})
+    assert (made[f"Checksum{algorithm}"], made["ChecksumType"]) == (whole, "FULL_OBJECT")
+    assert s3.get_object(**where, ChecksumMode="ENABLED")[f"Checksum{algorithm}"] == whole
+
+
 def test_multipart_parts_are_listed_copied_replaced_and_aborted(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="source", Body=b"x" * (6 << 20))
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k", Metadata={"a": "b"})["UploadId"]

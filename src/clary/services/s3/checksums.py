@@ -51,6 +51,20 @@ def start(algorithm: str) -> Running:
     return _Crc(checksums.crc32c, 4) if algorithm == "CRC32C" else _Crc(checksums.crc64nvme, 8)
 
 
+def combine(algorithm: str, parts: list[tuple[bytes, int]]) -> bytes:
+    """The checksum of parts put together, from each part's checksum and size; for the CRCs."""
+    from awscrt import checksums
+
+    join = {
+        "CRC32": checksums.combine_crc32, "CRC32C": checksums.combine_crc32c,
+        "CRC64NVME": checksums.combine_crc64nvme,
+    }[algorithm]  # fmt: skip
+    whole = 0
+    for digest, size in parts:
+        whole = join(whole, int.from_bytes(digest, "big"), size)
+    return int(whole).to_bytes(_SIZES[algorithm], "big")
+
+
 def encode(digest: bytes) -> str:
     """A checksum as it travels."""
     return base64.b64encode(digest).decode()

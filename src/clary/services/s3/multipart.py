@@ -128,7 +128,9 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
     def copy() -> Json:
         with ctx.platform.database.read() as tx:
             ctx.transaction = tx
-            _upload(ctx, request)
+            algorithm = (orjson.loads(_upload(ctx, request)["meta"]).get("checksum") or {}).get(
+                "algorithm", "CRC64NVME"
+            )
             source = source_of(ctx, ObjectRows(tx.direct), request)
         start, end = 0, source.size
         if text := request.get("CopySourceRange"):
@@ -139,23 +141,32 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
                     ArgumentName="x-amz-copy-source-range", ArgumentValue=text,
                 )  # fmt: skip
             start, end = int(first), int(last) + 1
-        segment, etag = _copy_range(ctx, source, start, end)
+        running = checksums.start(algorithm)
+        segment, etag = _copy_range(ctx, source, start, end, running)
+        checksum = {"algorithm": algorithm, "value": checksums.encode(running.digest()), "type": "FULL_OBJECT"}
         with ctx.platform.database.write() as tx:
             ctx.transaction = tx
             _upload(ctx, request)
-            modified = _replace_part(ctx, request, etag, end - start, segment, {})
-        return {"CopyPartResult": {"ETag": f'"{etag}"', "LastModified": modified}}
+            modified = _replace_part(ctx, request, etag, end - start, segment, {"checksum": checksum})
+        shown = checksums.shown(checksum, full=False)
+        return {"CopyPartResult": {"ETag": f'"{etag}"', "LastModified": modified, **shown}}
 
     return await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, copy)
 
 
-def _copy_range(ctx: Context, source: Object, start: int, end: int) -> tuple[tuple[Segment, ...], str]:
+def _copy_range(
+    ctx: Context, source: Object, start: int, end: int, running: checksums.Running
+) -> tuple[tuple[Segment, ...], str]:
     writer, digest, at = ctx.platform.blobs.create(), hashlib.md5(usedforsecurity=False), 0
+
+    def take(data: bytes) -> None:
+        writer.write(data)
+        digest.update(data)
+        running.update(data)
+
     try:
         if not source.segments:
-            data = (source.data or b"")[start:end]
-            writer.write(data)
-            digest.update(data)
+            take((source.data or b"")[start:end])
         for segment in source.segments:
             low, high = max(start, at), min(end, at + segment.size)
             if low < high:
@@ -163,8 +174,7 @@ def _copy_range(ctx: Context, source: Object, start: int, end: int) -> tuple[tup
                     file.seek(low - at)
                     left = high - low
                     while left and (data := file.read(min(left, 1 << 20))):
-                        writer.write(data)
-                        digest.update(data)
+                        take(data)
                         left -= len(data)
             at += segment.size
         return (Segment(writer.commit(), writer.size),), digest.hexdigest()
@@ -190,9 +200,10 @@ def complete_multipart_upload(ctx: Context, request: Json) -> Json:
     chosen = _choose(listed, stored)
     meta = orjson.loads(upload["meta"])
     meta["parts"] = len(chosen)
-    meta["checksum"] = _checksum_of(meta.get("checksum"), chosen)
-    if meta["checksum"] is None:
-        del meta["checksum"]
+    checksum = _checksum_of(meta.pop("checksum", None), chosen)
+    if checksum is not None:
+        _check_claim(request, checksum)
+        meta["checksum"] = checksum
     digest = hashlib.md5(b"".join(bytes.fromhex(p["etag"]) for p in chosen), usedforsecurity=False).hexdigest()
     etag = f"{digest}-{len(chosen)}"
     segments = tuple(s for p in chosen for s in load_segments(p["blobs"]))
@@ -235,15 +246,30 @@ def _choose(listed: list[Json], stored: dict[int, Any]) -> list[Any]:
 
 
 def _checksum_of(wanted: Json | None, parts: list[Any]) -> Json | None:
-    """The composite checksum of parts that carry one each; a full-object one is left out rather than guessed."""
-    if not wanted or wanted["type"] != "COMPOSITE":
-        return None
+    """The object's checksum from its parts': of the whole, or of the parts' checksums in a row (composite)."""
     sums = [(orjson.loads(p["meta"]).get("checksum") or {}) for p in parts]
-    if any(s.get("algorithm") != wanted["algorithm"] for s in sums):
+    wanted = wanted or {"algorithm": sums[0].get("algorithm"), "type": "FULL_OBJECT"}
+    algorithm = wanted["algorithm"]
+    if any(s.get("algorithm") != algorithm for s in sums) or algorithm is None:
         return None
-    whole = checksums.start(wanted["algorithm"])
-    whole.update(b"".join(base64.b64decode(s["value"]) for s in sums))
-    return {**wanted, "value": f"{checksums.encode(whole.digest())}-{len(parts)}"}
+    digests = [base64.b64decode(s["value"]) for s in sums]
+    if wanted["type"] == "COMPOSITE":
+        whole = checksums.start(algorithm)
+        whole.update(b"".join(digests))
+        return {**wanted, "value": f"{checksums.encode(whole.digest())}-{len(parts)}"}
+    if algorithm.startswith("SHA"):
+        return None  # only CRCs of parts can be put together
+    sizes = [p["size"] for p in parts]
+    return {**wanted, "value": checksums.encode(checksums.combine(algorithm, list(zip(digests, sizes, strict=True))))}
+
+
+def _check_claim(request: Json, checksum: Json) -> None:
+    """What the client says the finished object's checksum is."""
+    told = request.get(f"Checksum{checksum['algorithm']}")
+    if told is not None and told.partition("-")[0] != checksum["value"].partition("-")[0]:
+        raise coded(
+            "BadDigest", f"The {checksum['algorithm']} you specified did not match the calculated checksum.", 400
+        )
 
 
 def _parts(ctx: Context, upload: str) -> list[Any]:
