@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...serving.frames import PING, SEPARATOR, Item
 from .. import serving
 from ..environment import UserError, base
-from . import data, model, output
+from . import data, forest, model, output
 from .runtime import library
 
 Floats = NDArray[np.float32]
@@ -71,6 +71,7 @@ class Predictor:
         self._default_accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv")
         self._limit = int(os.environ.get("MAX_CONTENT_LENGTH", _MAX_BODY))
         self._fast = not self._keys and len(self._boosters) == 1 and self._tag > (1, 2, 1)
+        self._forest = forest.build(first, self._rounds[0][1]) if self._fast else None
         self._row = np.empty((64, max(1, self._columns)), dtype=np.float32)
 
     def describe(self) -> str:
@@ -128,6 +129,8 @@ class Predictor:
             answers[i] = (_CSV_HEAD, text.encode() + b"\n")
 
     def _predict_dense(self, matrix: Floats) -> Floats:
+        if self._forest is not None and self._forest.takes(len(matrix)):
+            return self._forest.predict(matrix)
         found: Floats = self._boosters[0].inplace_predict(
             matrix, iteration_range=self._rounds[0], validate_features=False
         )
