@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -41,11 +42,25 @@ class Principal:
 class _Key:
     """All that is derived from one ``Credential=`` text."""
 
-    key: bytes
+    mac: Callable[[bytes], bytes]
     scope: bytes
     date: bytes
     principal: Principal
     expires: float
+
+
+def _mac(key: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA256 (RFC 2104) in hex. Its two keyed blocks are hashed once a key, not once a request: 1.5 µs of 2.3."""
+    inner = sha256(bytes(b ^ 0x36 for b in key.ljust(64, b"\0")))
+    outer = sha256(bytes(b ^ 0x5C for b in key.ljust(64, b"\0")))
+
+    def mac(text: bytes) -> bytes:
+        first, second = inner.copy(), outer.copy()
+        first.update(text)
+        second.update(first.digest())
+        return second.hexdigest().encode()
+
+    return mac
 
 
 class Authenticator:
@@ -94,7 +109,7 @@ class Authenticator:
         digest = sha256(body).hexdigest().encode()
         canonical = b"POST\n%b\n%b\n\n%b\n%b" % (path, lines, names, digest)
         text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (date, key.scope, sha256(canonical).hexdigest().encode())
-        expected = hmac.digest(key.key, text, "sha256").hex().encode()
+        expected = key.mac(text)
         if not hmac.compare_digest(expected, authorization[at_signature + 12 :]):
             self._wrong(canonical, text, headers, digest)
         return key.principal
@@ -134,7 +149,7 @@ class Authenticator:
             raise Denied("InvalidSignatureException", "Credential should be scoped to correct service: 'sagemaker'.")
         scope = Scope(parts[1], parts[2], parts[3])
         made = _Key(
-            signature.signing_key(credential.secret, scope), str(scope).encode(), parts[1].encode(),
+            _mac(signature.signing_key(credential.secret, scope)), str(scope).encode(), parts[1].encode(),
             Principal(credential.account, parts[2]), credential.expires or 1e18,
         )  # fmt: skip
         if len(self._keys) >= _CACHE:

@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+Ints = NDArray[np.intp]  # what numpy indexes with: no conversion on the way
 
 _MAX_NODES = 200_000
 _MAX_DEPTH = 24
@@ -87,11 +87,11 @@ class Forest:
                     depth += 1
                 level = below
             self.depth = max(self.depth, depth)
-        self._features: Ints = np.array(features, dtype=np.int32)
+        self._features: Ints = np.array(features, dtype=np.intp)
         self._limits: Floats = np.array(limits, dtype=np.float32)
-        self._lefts: Ints = np.array(lefts, dtype=np.int32)
+        self._lefts: Ints = np.array(lefts, dtype=np.intp)
         self._values: Floats = np.array(values, dtype=np.float32)
-        self._roots: Ints = np.array(roots, dtype=np.int32)
+        self._roots: Ints = np.array(roots, dtype=np.intp)
         self._end: Callable[[Floats], Floats] = _sigmoid if logistic else _same
         self._base = _logit(base) if logistic else base
         self._sums = np.empty((_PROBES, len(roots) + 1), dtype=np.float32)
@@ -106,7 +106,7 @@ class Forest:
         flat, at = rows.ravel(), self._roots
         if count > 1:
             at = np.broadcast_to(at, (count, len(at)))
-            offsets = np.arange(0, count * width, width, dtype=np.int32)[:, None]
+            offsets = np.arange(0, count * width, width, dtype=np.intp)[:, None]
         for _ in range(self.depth):
             feature = self._features.take(at)
             if count > 1:
