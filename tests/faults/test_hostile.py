@@ -199,6 +199,7 @@ def _member(path: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile
         (b"not a tar at all", "not a readable .tar.gz"),
         (b"", "not a readable .tar.gz"),
     ],
+    ids=["above", "absolute", "link out", "link up", "device", "no tar", "empty"],  # the archives hold the time
 )
 def test_hostile_model_archives_fail_the_endpoint_and_harm_nothing(
     sqlite_platform: Platform, name: str, data: bytes, words: str

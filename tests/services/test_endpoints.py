@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, EventStreamError
 
 from clary.algorithms import recordio
 from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, settled, table, train
@@ -265,6 +266,88 @@ def output_fn(prediction, accept): return json.dumps(prediction), accept
     assert json.loads(answer["Body"].read()) == ["w", 3]
     found = refused(runtime.invoke_endpoint, EndpointName=name, ContentType="application/json", Body=b"{")
     assert (found["OriginalStatusCode"], "JSONDecodeError" in found["Error"]["Message"]) == (500, True)
+
+
+def test_answers_in_pieces(sqlite_platform: Platform, name: str) -> None:
+    """A script streams by returning an iterator; each piece arrives before the next is asked for."""
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import os, time
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    def pieces():
+        yield "first,"
+        while body == "wait" and not os.path.exists("/tmp/go"):
+            time.sleep(0.01)
+            yield ""
+        if body == "break":
+            raise RuntimeError("on purpose")
+        if body == "many":
+            for i in range(2000):
+                yield b"x" * 1000
+        yield "last"
+    if body == "go":
+        open("/tmp/go", "w").close()
+    if body == "refuse":
+        raise ValueError("refused on purpose")
+    return pieces(), "text/plain"
+"""
+    data = pack(sqlite_platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    deploy(sqlite_platform, name, data, SAGEMAKER_PROGRAM="inference.py")
+    runtime = sqlite_platform.client("sagemaker-runtime")
+
+    def stream(body: bytes) -> Any:
+        ask = runtime.invoke_endpoint_with_response_stream
+        return ask(EndpointName=name, ContentType="text/plain", Accept="text/plain", Body=body)
+
+    answer = stream(b"wait")
+    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("text/plain", "AllTraffic")
+    events = iter(answer["Body"])
+    assert next(events)["PayloadPart"]["Bytes"] == b"first,"
+    whole = runtime.invoke_endpoint(EndpointName=name, ContentType="text/plain", Body=b"go")
+    assert whole["Body"].read() == b"first,last"
+    assert [e["PayloadPart"]["Bytes"] for e in events] == [b"last"]
+    assert sum(len(e["PayloadPart"]["Bytes"]) for e in stream(b"many")["Body"]) == 2000 * 1000 + 10
+    events = iter(stream(b"break")["Body"])
+    assert next(events)["PayloadPart"]["Bytes"] == b"first,"
+    with pytest.raises(EventStreamError, match="ModelStreamError"):
+        next(events)
+    found = refused(stream, body=b"refuse")
+    assert (found["Error"]["Code"], found["OriginalStatusCode"]) == ("ModelError", 500)
+    assert "refused on purpose" in found["OriginalMessage"]
+    for _ in range(3):  # readers that go away leave nothing behind
+        events = iter(stream(b"many")["Body"])
+        next(events)
+        events.close()
+    assert b"".join(e["PayloadPart"]["Bytes"] for e in stream(b"x")["Body"]) == b"first,last"
+
+
+def test_a_built_in_model_answers_a_stream_in_one_piece(sqlite_platform: Platform, name: str) -> None:
+    data = train(sqlite_platform, job(name, bucket(sqlite_platform, name)))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(sqlite_platform, name, data)
+    rows = table()[:2, 1:]
+    through_proxy = sqlite_platform.client(
+        "sagemaker-runtime",
+        endpoint_url="https://runtime.sagemaker.us-east-1.amazonaws.com",
+        verify=str(sqlite_platform.home / "tls" / "ca.pem"),
+        config=Config(proxies={"https": sqlite_platform.endpoint}),
+    )
+    for runtime in (sqlite_platform.client("sagemaker-runtime"), through_proxy):
+        answer = runtime.invoke_endpoint_with_response_stream(EndpointName=name, ContentType="text/csv", Body=csv(rows))
+        text = b"".join(e["PayloadPart"]["Bytes"] for e in answer["Body"]).decode()
+        assert [float(line) for line in text.split()] == predict(sqlite_platform, name, rows)
+        whole = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=csv(rows))
+        assert whole["Body"].read().decode() == text
+
+
+def test_large_bodies_do_not_hold_up_small_ones(sqlite_platform: Platform, name: str) -> None:
+    data = train(sqlite_platform, job(name, bucket(sqlite_platform, name)))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(sqlite_platform, name, data)
+    rows = table()[:, 1:]
+    many = np.tile(rows, (12, 1))
+    assert 1 << 20 < len(csv(many)) < 6 << 20
+    expected = predict(sqlite_platform, name, rows)
+    assert predict(sqlite_platform, name, many) == expected * 12
 
 
 def test_names_taken_and_missing(platform: Platform, name: str, model_data: str) -> None:

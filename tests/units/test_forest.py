@@ -20,7 +20,9 @@ def booster(objective: str, depth: int, rounds: int, seed: int, **more: Any) -> 
     if "logi" in objective or objective == "count:poisson":
         target = target > 0
     matrix = library().DMatrix(features, target)
-    return library().train({"objective": objective, "max_depth": depth, "nthread": 1, "verbosity": 0, **more}, matrix, rounds)
+    return library().train(
+        {"objective": objective, "max_depth": depth, "nthread": 1, "verbosity": 0, **more}, matrix, rounds
+    )
 
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "reg:logistic", "binary:logitraw", "reg:squarederror"])

@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..serving import frames
@@ -19,8 +20,11 @@ SOCKET = "CLARY_SOCKET"
 Predict = Callable[[list[Item]], list[Item]]
 """Answers a batch: heads and bodies in, heads and bodies out, in order."""
 
+Stream = Callable[[bytes, bytes], tuple[Item, Iterable[bytes]]]
+"""Answers one request in pieces: the head and first piece, and the pieces after it as they are made."""
 
-def serve(predict: Predict) -> int:
+
+def serve(predict: Predict, stream: Stream | None = None) -> int:
     """Answer on the socket that the platform names; told to stop, finish with those who are connected."""
     path = Path(os.environ[SOCKET])
     path.unlink(missing_ok=True)
@@ -43,13 +47,13 @@ def serve(predict: Predict) -> int:
             channel, _ = listener.accept()
             channel.settimeout(None)
             open_now = {t for t in open_now if t.is_alive()}
-            thread = threading.Thread(target=_converse, args=(channel, predict, turn), daemon=True)
+            thread = threading.Thread(target=_converse, args=(channel, predict, stream, turn), daemon=True)
             open_now.add(thread)
             thread.start()
     return 0
 
 
-def _converse(channel: socket.socket, predict: Predict, turn: threading.Lock) -> None:
+def _converse(channel: socket.socket, predict: Predict, stream: Stream | None, turn: threading.Lock) -> None:
     """One connection: read a message, answer it, again."""
     held = bytearray()
     view = bytearray(1 << 18)
@@ -71,9 +75,38 @@ def _converse(channel: socket.socket, predict: Predict, turn: threading.Lock) ->
                     break
                 items = frames.unpack(held, 4, size)
                 del held[: 4 + size]
-                with turn:
-                    answers = predict(items)
                 try:
-                    channel.sendall(frames.pack(answers))
-                except OSError:
+                    for answers in _answers(items, predict, stream, turn):
+                        channel.sendall(frames.pack(answers))
+                except OSError:  # nobody waits any more
                     return
+                except Exception:  # noqa: BLE001  # a stream broke off: the one who reads it sees its connection close
+                    traceback.print_exc()
+                    return
+
+
+def _answers(items: list[Item], predict: Predict, stream: Stream | None, turn: threading.Lock) -> Iterator[list[Item]]:
+    """The messages that answer a message. Between two pieces of a stream, others have their turn."""
+    head, body = items[0]
+    if not head.endswith(frames.IN_PIECES):
+        with turn:
+            answers = predict(items)
+        yield answers
+        return
+    head = head.removesuffix(frames.IN_PIECES)
+    if stream is None:
+        with turn:
+            answers = predict([(head, body)])
+        yield answers
+    else:
+        with turn:
+            first, later = stream(head, body)
+        yield [first]
+        pieces = iter(later)
+        while True:
+            with turn:
+                piece = next(pieces, None)
+            if piece is None:
+                break
+            yield [(frames.MORE, piece)]
+    yield [(frames.END, b"")]

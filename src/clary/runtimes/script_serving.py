@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +38,10 @@ def serve() -> int:
     handlers = Handlers(module)
     model = handlers.model_fn(str(model_folder))
     print(f"Model loaded by {getattr(module, '__file__', 'the default handlers')}", flush=True)
-    return serving.serve(lambda items: [_answer(handlers, model, *item) for item in items])
+    return serving.serve(
+        lambda items: [_answer(handlers, model, *item) for item in items],
+        lambda head, body: _answer_in_pieces(handlers, model, head, body),
+    )
 
 
 def _load_script(model_folder: Path) -> ModuleType | None:
@@ -136,8 +139,19 @@ def write(prediction: Any, accept: str) -> Any:
 
 
 def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
+    """The whole answer, also of a script that makes it piece by piece."""
     if head == PING:
         return _item(200, "", b"")
+    (head, first), later = _answer_in_pieces(handlers, model, head, body)
+    try:
+        return head, b"".join((first, *later))
+    except Exception as error:  # noqa: BLE001  # as below: the script's fault
+        traceback.print_exc()
+        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
+
+
+def _answer_in_pieces(handlers: Handlers, model: Any, head: bytes, body: bytes) -> tuple[Item, Iterable[bytes]]:
+    """The first piece with its head, and the rest; a script streams by returning an iterator as its output."""
     content_type, accept, *_ = head.decode("utf-8", "replace").split("\0")
     accept = accept or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")
     text: Any = body
@@ -149,16 +163,18 @@ def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
         else:
             data = handlers.input_fn(text, content_type)
             result = handlers.output_fn(handlers.predict_fn(data, model), accept)
+        payload, kind = result if isinstance(result, tuple) else (result, accept or _JSON)
+        pieces: Iterator[bytes] = map(_bytes, payload if isinstance(payload, Iterator) else (payload,))
+        return _item(200, kind, next(pieces, b"")), pieces
     except Unsupported as error:
-        return _item(error.status, "text/plain", str(error).encode())
+        return _item(error.status, "text/plain", str(error).encode()), ()
     except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log, its text to the caller
         traceback.print_exc()
-        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
-    if isinstance(result, tuple):
-        payload, kind = result
-    else:
-        payload, kind = result, accept or _JSON
-    return _item(200, kind, payload if isinstance(payload, bytes) else str(payload).encode())
+        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode()), ()
+
+
+def _bytes(piece: Any) -> bytes:
+    return piece if isinstance(piece, bytes) else str(piece).encode()
 
 
 def _item(status: int, content_type: str, body: bytes) -> Item:

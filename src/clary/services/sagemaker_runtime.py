@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httptools
@@ -16,7 +18,8 @@ from ..web import Response
 Json = dict[str, Any]
 
 runtime = Provider("sagemaker-runtime")
-_SECONDS = 70.0
+_SECONDS = 70.0  # to the answer's head
+_STALL_SECONDS = 490.0
 _DROPPED = ("connection", "transfer-encoding", "content-length", "expect", "proxy-connection")
 
 
@@ -28,9 +31,20 @@ def install(platform: Platform) -> Provider:
 @runtime.operation
 async def invoke_endpoint(ctx: Context, request: Json) -> Response:
     """Ask the front, which authenticates again: what it signed for is unchanged."""
+    return await _pass_on(ctx)
+
+
+@runtime.operation
+async def invoke_endpoint_with_response_stream(ctx: Context, request: Json) -> Response:
+    """As ``invoke_endpoint``; the answer's pieces are passed on as they come."""
+    return await _pass_on(ctx)
+
+
+async def _pass_on(ctx: Context) -> Response:
     http, body = ctx.http, ctx.body
     headers = "".join(f"{k}: {v}\r\n" for k, v in http.headers.items() if k not in _DROPPED)
     head = f"POST {http.target} HTTP/1.1\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    answer = _Answer()
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_unix_connection(
@@ -39,14 +53,27 @@ async def invoke_endpoint(ctx: Context, request: Json) -> Response:
             try:
                 writer.write(head.encode("utf-8", "surrogateescape") + body)
                 await writer.drain()
-                answer = _Answer()
-                while data := await reader.read(1 << 18):
-                    answer.parser.feed_data(data)
-            finally:
+                while not answer.begun:
+                    answer.feed(await reader.read(1 << 18))
+            except BaseException:
                 writer.close()
+                raise
     except (OSError, TimeoutError, httptools.HttpParserError):
         raise ServiceUnavailable("The data plane is being restarted. Please try again.") from None
-    return Response(answer.parser.get_status_code(), answer.headers, b"".join(answer.parts))
+    return Response(answer.parser.get_status_code(), answer.headers, _rest(answer, reader, writer), answer.length)
+
+
+async def _rest(answer: _Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            while answer.parts:
+                yield answer.parts.popleft()
+            if answer.complete:
+                return
+            async with asyncio.timeout(_STALL_SECONDS):
+                answer.feed(await reader.read(1 << 18))
+    finally:
+        writer.close()
 
 
 class _Answer:
@@ -55,12 +82,28 @@ class _Answer:
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.headers: dict[str, str] = {}
-        self.parts: list[bytes] = []
+        self.length: int | None = None
+        self.parts: deque[bytes] = deque()
+        self.begun = self.complete = False
+
+    def feed(self, data: bytes) -> None:
+        """More bytes; ConnectionError when they end too early."""
+        if not data:
+            raise ConnectionError("the front closed the connection")
+        self.parser.feed_data(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         text = name.decode("latin-1")
-        if text.lower() not in ("date", "server", "content-length", "connection"):
+        if text.lower() == "content-length":
+            self.length = int(value)
+        elif text.lower() not in ("date", "server", "connection", "transfer-encoding"):
             self.headers[text] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.begun = True
 
     def on_body(self, data: bytes) -> None:
         self.parts.append(data)
+
+    def on_message_complete(self) -> None:
+        self.complete = True

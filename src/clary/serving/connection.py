@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, cast
 import httptools
 import orjson
 
+from . import frames
 from .authenticate import Denied
+from .line import Line
 from .link import Ticket
+from .pieces import Pieces
 from .router import LiveEndpoint, LiveVariant
 
 if TYPE_CHECKING:
@@ -20,10 +23,16 @@ if TYPE_CHECKING:
 MAX_BODY = 25 << 20
 MAX_HEAD = 64 << 10
 INVOKE_SECONDS = 60.0
+STREAM_SECONDS = 480.0
+LARGE = 256 << 10
+"""Bodies from this size go to the replica on a line of their own."""
+MAX_HELD = 512 << 20
+"""Bytes of bodies that all connections together may hold; beyond, requests are throttled."""
 STALL_SECONDS = 30.0
 IDLE_SECONDS = 300.0
 MAX_OUTSTANDING = 4096
 
+_STREAMING = b"/invocations-response-stream"
 _STATUS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
@@ -39,7 +48,7 @@ def is_invoke(data: bytes) -> bool:
         return False
     end = data.find(b" ", 16)
     url = data[5 : end if end > 0 else len(data)]
-    return url.partition(b"?")[0].endswith(b"/invocations")
+    return url.partition(b"?")[0].endswith((b"/invocations", _STREAMING))
 
 
 class Connection(asyncio.Protocol):
@@ -59,7 +68,9 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._reading = False
         self._keep_alive = True
-        self._ticket: Ticket | None = None
+        self._held = 0  # bytes of its body that count towards all connections' sum
+        self._ticket: Ticket | Line | None = None
+        self._pieces: Pieces | None = None  # the answer may come in pieces
         self._endpoint: LiveEndpoint | None = None
         self._variant: LiveVariant | None = None
         self._behind: bytes = b""
@@ -70,6 +81,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
+        self._let_go()
         if self._ticket is not None:
             self._ticket.cancel()
             self._ticket = None
@@ -82,12 +94,23 @@ class Connection(asyncio.Protocol):
         if self._tunnel is not None:
             return
         if self._ticket is not None:
-            if quiet > INVOKE_SECONDS:
+            if quiet > (INVOKE_SECONDS if self._pieces is None else STREAM_SECONDS):
                 self._ticket.cancel()
                 self._ticket = None
-                self._model_error(0, b"", timed_out=True)
+                if self._pieces is not None and self._pieces.begun:
+                    self._break_off("ModelInvocationTimeExceeded", "The model did not end its answer in 8 minutes.")
+                else:
+                    self._model_error(0, b"", timed_out=True)
         elif quiet > (STALL_SECONDS if self._reading else IDLE_SECONDS):
             self._transport.close()
+
+    def pause_writing(self) -> None:
+        if isinstance(self._ticket, Line):
+            self._ticket.pause()
+
+    def resume_writing(self) -> None:
+        if isinstance(self._ticket, Line):
+            self._ticket.resume()
 
     def data_received(self, data: bytes) -> None:
         self._touched = time.monotonic()
@@ -139,6 +162,20 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self._size > MAX_BODY:
             self._too_large()
+        elif self._size > LARGE:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Count a large body; its signature covers all of it, so all of it must be here before it is passed on."""
+        self._front.held += self._size - self._held
+        self._held = self._size
+        if self._front.held > MAX_HELD:
+            self._parts = []
+            self._error(429, b"ThrottlingException", "Rate exceeded", close=True)
+
+    def _let_go(self) -> None:
+        self._front.held -= self._held
+        self._held = 0
 
     def _too_large(self) -> None:
         self._parts = []
@@ -168,7 +205,7 @@ class Connection(asyncio.Protocol):
         except Denied as error:
             self._error(error.status, error.code.encode(), str(error))
             return
-        name = self._url[11 : self._url.rfind(b"/")].decode("latin-1")
+        name = self._url[11 : self._url.find(b"/", 11)].decode("latin-1")
         endpoint = front.router.find(principal.account, principal.region, name)
         if endpoint is None:
             self._error(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
@@ -199,13 +236,21 @@ class Connection(asyncio.Protocol):
             self._error(429, b"ThrottlingException", "Rate exceeded")
             return
         get = headers.get
-        head = b"%b\0%b\0%b\0%b\0%b" % (
-            get(b"content-type", b""), get(b"accept", b""), get(b"x-amzn-sagemaker-custom-attributes", b""),
-            get(b"x-amzn-sagemaker-inference-id", b""), b"",
+        in_pieces = self._url.partition(b"?")[0].endswith(_STREAMING)
+        head = b"%b\0%b\0%b\0%b\0%b%b" % (
+            get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b""),
+            get(b"x-amzn-sagemaker-custom-attributes", b""), get(b"x-amzn-sagemaker-inference-id", b""), b"",
+            frames.IN_PIECES if in_pieces else b"",
         )  # fmt: skip
         self._variant = variant
-        self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
-        link.submit(ticket)
+        self._pieces = Pieces(self._transport) if in_pieces else None
+        if in_pieces:
+            self._ticket = Line(link, head, body, self._took, self._ended)
+        elif len(body) > LARGE:
+            self._ticket = Line(link, head, body, self._took_whole, self._ended)
+        else:
+            self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
+            link.submit(ticket)
 
     def _answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
         self._ticket = None
@@ -223,11 +268,50 @@ class Connection(asyncio.Protocol):
         self._count(200)
         self._done()
 
+    def _took_whole(self, head: bytes, body: bytes) -> None:
+        status, content_type, custom = head.split(frames.SEPARATOR, 2)
+        self._answered(int(status), content_type, custom, body)
+
+    def _took(self, head: bytes, body: bytes) -> None:
+        """A piece of an answer: the first decides whether it is one."""
+        assert self._pieces is not None and self._ticket is not None and self._variant is not None
+        if head != frames.MORE:
+            status, content_type, custom = head.split(frames.SEPARATOR, 2)
+            if not 200 <= int(status) < 300:
+                self._ticket.cancel()
+                self._ticket = None
+                self._model_error(int(status), body)
+                return
+            front = self._front
+            self._pieces.begin(front.date, content_type, self._variant.name_header, custom, front.request_id())
+        self._pieces.put(body)
+
+    def _break_off(self, code: str, text: str) -> None:
+        assert self._pieces is not None
+        self._pieces.break_off(code, text)
+        self._keep_alive = False
+        self._count(500)
+        self._done()
+
+    def _ended(self, reason: str | None, sent: bool) -> None:
+        """A line has ended."""
+        if self._ticket is None:
+            return  # answered whole
+        self._ticket = None
+        if self._pieces is None or not self._pieces.begun:
+            self._model_error(500 if sent else 503, (reason or "the model sent no answer").encode())
+        elif reason is None:
+            self._pieces.finish()
+            self._count(200)
+            self._done()
+        else:
+            self._break_off("StreamBroken", reason)
+
     def _failed(self, reason: str, sent: bool) -> None:
         """The replica went away with the request; one that it cannot have seen goes to another."""
         ticket, self._ticket = self._ticket, None
         link = self._variant.pick() if self._variant is not None and not sent else None
-        if ticket is not None and link is not None:
+        if isinstance(ticket, Ticket) and link is not None:
             self._ticket = ticket
             link.submit(ticket)
             return
@@ -277,7 +361,9 @@ class Connection(asyncio.Protocol):
         counts[key] = counts.get(key, 0) + 1
 
     def _done(self) -> None:
-        self._endpoint = self._variant = None
+        self._endpoint = self._variant = self._pieces = None
+        if self._held:
+            self._let_go()
         self._touched = time.monotonic()
         if not self._keep_alive:
             self._transport.close()

@@ -2,7 +2,9 @@
 
 A message is its length (uint32), a count (uint16), then for each item two lengths (uint32) – head and body – and at
 last all heads and bodies. Little endian. A head is a few fields joined by NUL: of a request Content-Type, Accept,
-custom attributes, inference id, target model; of an answer status, Content-Type, custom attributes.
+custom attributes, inference id, target model, and ``pieces`` when the answer may come in pieces; of an answer status,
+Content-Type, custom attributes. An answer in pieces is a message a piece; later ones have the head ``+``, and an empty
+head ends it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 MAX_MESSAGE = 256 << 20
 SEPARATOR = b"\0"
 PING = b"\0ping"
+IN_PIECES = b"\0pieces"
+MORE, END = b"+", b""
 
 Item = tuple[bytes, bytes]
 """Head and body."""

@@ -38,6 +38,7 @@ class Front:
         self.date = b""
         self.request_prefix = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-8{random.getrandbits(12):03x}-".encode()
         self.requests = 0
+        self.held = 0  # bytes of large bodies that connections hold
         self.counts: dict[tuple[str, str, int], int] = {}
         self.channel: socket.socket | None = None
         self.mending = False

@@ -35,23 +35,23 @@ def _http_date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
+@lru_cache(4096)
+def _iso_date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
 def write_time(value: datetime | float | int | str, style: str = "iso8601") -> Any:
     """A moment (a datetime, or seconds since the epoch) in its wire spelling; a string passes through."""
     if isinstance(value, str):
         return value
-    if isinstance(value, (int, float)):
-        if style == "rfc822":
-            return _http_date(int(value))
-        value = datetime.fromtimestamp(value, UTC)
-    elif value.tzinfo is None:
-        value = value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        value = (value.replace(tzinfo=UTC) if value.tzinfo is None else value).timestamp()
     if style == "unixTimestamp":
-        seconds = value.timestamp()
-        return int(seconds) if seconds.is_integer() else round(seconds, 3)
+        return int(value) if float(value).is_integer() else round(value, 3)
     if style == "rfc822":
-        return _http_date(int(value.timestamp() // 1))
-    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
+        return _http_date(int(value // 1))
+    seconds, microseconds = divmod(round(value * 1_000_000), 1_000_000)
+    return _iso_date(seconds) + (f".{microseconds // 1000:03d}Z" if microseconds else "Z")
 
 
 def read_blob(text: str | bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ Writer = Callable[[str, Any, list[str]], None]
 Fields = Callable[[dict[str, Any], list[str]], None]
 
 _CARE = {"\r": "&#xD;"}
+_SPECIAL = re.compile(r"[&<>\r]")
 
 
 def parse(body: bytes) -> ElementTree.Element:
@@ -145,8 +147,18 @@ def _writer(shape: Shape, memo: dict[Any, Writer]) -> Writer:
             return _map_writer(shape, memo)
     text, space = text_writer(shape, "iso8601"), namespace(shape)
 
+    if shape.type not in ("string", "timestamp"):
+
+        def write_plain(tag: str, value: Any, out: list[str]) -> None:
+            out.append(f"<{tag}{space}>{text(value)}</{tag}>")
+
+        return write_plain
+
     def write_scalar(tag: str, value: Any, out: list[str]) -> None:
-        out.append(f"<{tag}{space}>{escape(text(value), _CARE)}</{tag}>")
+        content = text(value)
+        if _SPECIAL.search(content):
+            content = escape(content, _CARE)
+        out.append(f"<{tag}{space}>{content}</{tag}>")
 
     return write_scalar
 
