@@ -29,7 +29,7 @@ _SERVICES = {
     "logs": ("clary.services.logs", (), "logs"),
     "sagemaker": (
         "clary.services.sagemaker",
-        ("tags", "models", "endpoint_configs", "endpoints.api", "training.api", "search"),
+        ("tags", "models", "endpoint_configs", "endpoints.api", "training.api", "transform.api", "search"),
         "sagemaker",
     ),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
@@ -100,11 +100,13 @@ def states() -> str:
     """The state machines, drawn from their tables."""
     from clary.services.sagemaker.endpoints import machine as endpoints
     from clary.services.sagemaker.training import machine as training
+    from clary.services.sagemaker.transform import machine as transform
 
     lines = ["# States\n", "Drawn from the tables in `machine.py` of each resource.\n"]
     for title, table, first in (
         ("Training job", training.NEXT, "Starting"),
         ("Endpoint", endpoints.NEXT, "Launching"),
+        ("Transform job", transform.NEXT, "Starting"),
     ):
         lines += [f"## {title}\n", "```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
         lines += (f"    {here} --> {there}" for here, ways in table.items() for there in sorted(ways))

@@ -16,6 +16,7 @@ from .store.schema import access_key, bucket, log_event, log_stream, resource, s
 
 log = logging.getLogger(__name__)
 
+_JOBS = ("TrainingJob", "TransformJob")
 _EVERY_SECONDS = 3600.0
 _GRACE_SECONDS = 3600.0  # a blob is written before the row that refers to it
 
@@ -70,13 +71,14 @@ async def _end_everything(platform: Platform, account: str | None) -> None:
         with platform.database.write() as tx:
             for row in tx.rows.list("Endpoint", account):
                 tx.rows.wish(row, delete=True)
-            for row in tx.rows.list("TrainingJob", account):
-                if row.state in ("InProgress", "Stopping"):
-                    tx.rows.wish(row, stop=True)
+            for kind in _JOBS:
+                for row in tx.rows.list(kind, account):
+                    if row.state in ("InProgress", "Stopping"):
+                        tx.rows.wish(row, stop=True)
 
     def lives() -> bool:
         with platform.database.read() as tx:
-            jobs = tx.rows.list("TrainingJob", account)
+            jobs = [row for kind in _JOBS for row in tx.rows.list(kind, account)]
             return bool(tx.rows.list("Endpoint", account)) or any(
                 j.state in ("InProgress", "Stopping") or j.due is not None for j in jobs
             )

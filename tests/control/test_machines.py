@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from clary.services.sagemaker.endpoints import machine as endpoints
 from clary.services.sagemaker.training import machine as training
 from clary.services.sagemaker.training.machine import Job, Seen, Verdict, step
+from clary.services.sagemaker.transform import machine as transform
 
 
 def test_a_job_goes_its_way() -> None:
@@ -125,3 +126,48 @@ def test_deleting_unpublishes_before_anything_is_stopped() -> None:
         endpoint, seen(published=True, left=1), seen(left=1), seen(published=True, left=1), seen(published=True)
     )
     assert [do for _, _, do in path] == [(), ("publish",), ("retire",), ("sweep",)]
+
+
+def test_a_transform_job_goes_its_way() -> None:
+    job, path, seen = transform.Job("j"), [], transform.Seen
+    for each in (
+        seen(),
+        seen(model="done"),
+        seen(),
+        seen(fleet="ready"),
+        seen(work="running"),
+        seen(work="absent"),
+        seen(work="done"),
+        seen(),
+        seen(ended=True),
+        seen(),
+    ):
+        decided = transform.step(job, each)
+        job = decided.job
+        path.append((job.phase, decided.do))
+    assert path == [
+        ("Starting", ("stage",)), ("Launching", ()), ("Launching", ()), ("Transforming", ("work",)),
+        ("Transforming", ()), ("Transforming", ("work",)), ("Ending", ("end",)), ("Ending", ("end",)),
+        ("Completed", ()), ("Completed", ("sweep",)),
+    ]  # fmt: skip
+
+
+_transform_seen = st.builds(
+    transform.Seen, model=_states, fleet=st.sampled_from(["starting", "ready", "failed"]), work=_states,
+    ended=st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(_transform_seen, st.booleans()), max_size=30))
+def test_a_transform_job_ends_once_and_otherwise_looks_again(
+    events: list[tuple[transform.Seen, bool]],
+) -> None:
+    job, final = transform.Job("j"), None
+    for seen, stop in events:
+        decided = transform.step(transform.Job(job.name, job.phase, stop or job.stop, job.verdict), seen)
+        assert final is None or decided.job.phase == final
+        assert decided.again is not None or decided.job.over
+        job = decided.job
+        if job.over:
+            final = job.phase
+            assert job.verdict is not None and job.verdict.phase == final

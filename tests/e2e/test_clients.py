@@ -38,6 +38,7 @@ def test_sdk_v2(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_batch_demo.py", tmp_path)
     assert "Training job completed" in printed
     assert "[99]#011train-logloss" in printed
+    assert "JOINED" in printed
     assert "telemetry" not in printed.lower()
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.jobs import bucket, csv, deploy, job, messages, predict, table, train
+from tests.jobs import IMAGE, ROLE, bucket, csv, deploy, job, messages, predict, table, train
 from tests.platform import Platform, until
+from tests.services.test_endpoints import pack
 from tests.services.test_training import GROUP, script
 
 COUNTED = """
@@ -78,7 +79,7 @@ def test_the_other_replica_takes_over_at_once(own_platform: Platform, name: str)
     first = next(
         p
         for p in own_platform.pids("clary.executors.zygote")
-        if "AllTraffic-0" in _cwd_log(p) and _cwd_log(p).startswith(folder)
+        if "/v0-0." in _cwd_log(p) and _cwd_log(p).startswith(folder)
     )
     os.kill(first, signal.SIGKILL)
     failures = sum(not _answers(own_platform, name) for _ in range(50))
@@ -219,3 +220,38 @@ def test_kills_in_the_middle_of_many_jobs_lose_and_repeat_none(own_platform: Pla
         printed = messages(own_platform, GROUP, f"{each}/")
         assert sum(m.startswith("[9]") for m in printed) == 1
         assert sum("Train matrix has" in m for m in printed) == 1
+
+
+def test_a_transform_job_outlives_control(own_platform: Platform, name: str) -> None:
+    code = b"""
+import time
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    time.sleep(0.4)
+    return body, accept
+"""
+    s3, sagemaker = own_platform.client("s3"), own_platform.client("sagemaker")
+    s3.create_bucket(Bucket=name)
+    data = pack(own_platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    for i in range(6):
+        s3.put_object(Bucket=name, Key=f"in/{i}", Body=b"1\n")
+    container = {"Image": IMAGE, "ModelDataUrl": data, "Environment": {"SAGEMAKER_PROGRAM": "inference.py"}}
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    sagemaker.create_transform_job(
+        TransformJobName=name,
+        ModelName=name,
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{name}/in/"}}},
+        TransformOutput={"S3OutputPath": f"s3://{name}/out"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    until(lambda: s3.list_objects_v2(Bucket=name, Prefix="out/")["KeyCount"], what="the first output")
+    _kill(own_platform, "clary.server")
+
+    def status() -> str:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            return str(sagemaker.describe_transform_job(TransformJobName=name)["TransformJobStatus"])
+        return ""
+
+    until(lambda: status() == "Completed", what="the job goes on")
+    assert s3.list_objects_v2(Bucket=name, Prefix="out/")["KeyCount"] == 6
+    until(lambda: not list((own_platform.home / "runs").glob("ep-*")), what="its folder is swept")

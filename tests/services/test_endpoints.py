@@ -67,6 +67,18 @@ def test_the_whole_way(platform: Platform, name: str, model_data: str) -> None:
     sagemaker.delete_model(ModelName=name)
 
 
+def test_the_longest_names_serve(platform: Platform, model_data: str) -> None:
+    """A Unix socket's path is short; names are not part of it."""
+    name = "n" * 63
+    configure(platform, name, model_data)
+    sagemaker = platform.client("sagemaker")
+    variant = {"VariantName": "v" * 63, "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(EndpointConfigName=f"{name[1:]}c", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name[1:]}c")
+    assert settled(platform, name)["EndpointStatus"] == "InService"
+    assert predict(platform, name, table()[:1, 1:])
+
+
 def test_predictions_are_those_of_plain_xgboost(sqlite_platform: Platform, name: str) -> None:
     rows = table()
     for objective, classes in (

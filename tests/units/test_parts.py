@@ -19,7 +19,7 @@ from clary.control.shipping import escape
 from clary.executors import archives, files
 from clary.executors.local import explain
 from clary.services.sagemaker import images
-from clary.services.sagemaker.training.inputs import _relative
+from clary.services.sagemaker.input_objects import relative
 from clary.serving import frames
 from clary.settings import from_environment, to_environment
 from clary.store.blobs import Blobs
@@ -50,7 +50,7 @@ def test_frames_whose_lengths_lie_are_refused() -> None:
     ],
 )  # fmt: skip
 def test_keys_become_paths(key: str, prefix: str, expected: str) -> None:
-    assert _relative(key, prefix) == expected
+    assert relative(key, prefix) == expected
 
 
 @pytest.mark.parametrize(

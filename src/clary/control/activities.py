@@ -28,7 +28,7 @@ class Progress:
 class Activities:
     """Work by name; one piece of a name at a time."""
 
-    def __init__(self, finished: Callable[[str], None], threads: int = 4):
+    def __init__(self, finished: Callable[[str], None], threads: int = 64):
         self._pool = ThreadPoolExecutor(threads, "activity")
         self._finished = finished
         self._running: dict[str, tuple[Future[Any], threading.Event]] = {}

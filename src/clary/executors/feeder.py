@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
 import json
 import os
 import random
@@ -13,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from ..streams import joined
 
 _MAGIC = 0xCED7230A
 _BLOCK = 1 << 20
@@ -61,35 +62,14 @@ def _write(out: BinaryIO, parts: list[Any], compressed: bool, recordio: bool) ->
 
 
 def _blocks(parts: list[Any], compressed: bool) -> Iterator[bytes]:
-    joined = io.BufferedReader(_Joined(parts), _BLOCK)
-    with gzip.GzipFile(fileobj=joined) if compressed else joined as file:
+    whole = joined(map(_source, parts))
+    with gzip.GzipFile(fileobj=whole) if compressed else whole as file:
         while block := file.read(_BLOCK):
             yield block
 
 
-class _Joined(io.RawIOBase):
-    """An object's bytes in one stream: its parts are files, texts, or bytes in base64."""
-
-    def __init__(self, parts: list[Any]):
-        self._left = list(parts)
-        self._open: BinaryIO = io.BytesIO()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not (data := self._open.read(len(buffer))) and self._left:
-            self._open.close()
-            self._open = _opened(self._left.pop(0))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._open.close()
-        super().close()
-
-
-def _opened(part: str | dict[str, str]) -> BinaryIO:
+def _source(part: str | dict[str, str]) -> str | bytes:
+    """A part of an object as the plan spells it: a file, a text, or bytes in base64."""
     if isinstance(part, str):
-        return open(part, "rb")
-    return io.BytesIO(part["text"].encode() if "text" in part else base64.b64decode(part["base64"]))
+        return part
+    return part["text"].encode() if "text" in part else base64.b64decode(part["base64"])

@@ -155,10 +155,13 @@ class LogStore:
 
     def append(self, key: StreamKey, events: Sequence[tuple[int, str]], cursor: int | None = None) -> None:
         """Add events to a stream, making it and its group if need be."""
-        with self._database.write() as tx:
+
+        def work(tx: Transaction) -> None:
             ensure_group(tx, key.account, key.region, key.group)
             rows = LogRows(tx.connection)
             rows.append(rows.ensure(key), events, cursor)
+
+        self._database.attempt(work)  # another writer may make the same group or stream
 
     def tail(self, key: StreamKey, lines: int) -> list[str]:
         """A stream's last messages."""

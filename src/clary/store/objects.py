@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from ..streams import joined
 from .blobs import Blobs
 from .database import Database, Transaction
 from .object import NoSuchBucket, NoSuchObject, Object, Segment
@@ -126,6 +127,10 @@ class Objects:
     def read(self, found: Object) -> bytes:
         """An object's bytes, whole; for small objects."""
         return b"".join(p if isinstance(p, bytes) else p.read_bytes() for p in self.pieces(found))
+
+    def open(self, found: Object) -> BinaryIO:
+        """An object's bytes as a stream."""
+        return joined([p if isinstance(p, bytes) else str(p) for p in self.pieces(found)])
 
     def pieces(self, found: Object) -> list[Path | bytes]:
         """The files that hold an object's bytes, in order, or the bytes themselves."""

@@ -1,4 +1,4 @@
-"""SDK v2: sample data from the public bucket, a default bucket, a job with two channels, two instances, JSON answers."""
+"""SDK v2: sample data from the public bucket, a job with two channels, two instances, batch transform with a join."""
 
 import boto3
 import numpy as np
@@ -57,3 +57,37 @@ print("ACCURACY", right)
 assert right > 0.85
 predictor.delete_model()
 predictor.delete_endpoint()
+
+rows = data[~chosen]
+rows.drop(columns=[0, 1]).to_csv("batch-plain.csv", index=False, header=False)
+rows.drop(columns=[1]).to_csv("batch-with-id.csv", index=False, header=False)
+for name in ("batch-plain.csv", "batch-with-id.csv"):
+    session.upload_data(name, key_prefix="demo/batch")
+transformer = estimator.transformer(1, "ml.m5.large")
+transformer.transform(f"s3://{bucket}/demo/batch/batch-plain.csv", content_type="text/csv", split_type="Line")
+transformer.wait()
+
+
+def result(name):
+    """A transform job's output as a table."""
+    where, _, prefix = transformer.output_path.removeprefix("s3://").partition("/")
+    boto3.client("s3").download_file(where, f"{prefix}/{name}.out", "result.csv")
+    return pd.read_csv("result.csv", header=None)
+
+
+plain = result("batch-plain.csv")
+assert np.mean((plain[0] > 0.5).to_numpy() == (rows[1] == 1).to_numpy()) > 0.85
+transformer.assemble_with, transformer.accept = "Line", "text/csv"
+transformer.transform(
+    f"s3://{bucket}/demo/batch/batch-with-id.csv",
+    split_type="Line",
+    content_type="text/csv",
+    input_filter="$[1:]",
+    join_source="Input",
+    output_filter="$[0,-1]",
+)
+transformer.wait()
+joined = result("batch-with-id.csv")
+assert joined[0].tolist() == rows[0].tolist()
+assert np.allclose(joined[1], plain[0])
+print("JOINED", len(joined))

@@ -19,11 +19,13 @@ SELECTABLE = ("predicted_score", "predicted_label", "labels", "probability", "pr
 _REGRESSION = ("reg:squarederror", "reg:logistic", "reg:gamma", "reg:absoluteerror", "reg:tweedie")
 
 
-def plain(predictions: Floats, accept: str, tag: tuple[int, ...]) -> bytes:
-    """Predictions without selection."""
+def plain(predictions: Floats, accept: str, tag: tuple[int, ...], batch: bool = False) -> bytes:
+    """Predictions without selection; ``batch`` is batch transform, where every container answers a line a row."""
     values = predictions.tolist()
     if accept == "application/json":
         return json.dumps({"predictions": [{"score": v} for v in values]}).encode()
+    if batch:
+        return "".join(f"{v}\n" for v in values).encode()
     if tag <= (1, 2, 1):
         flat = np.ravel(predictions).tolist()
         return ",".join(map(str, flat)).encode()

@@ -70,7 +70,8 @@ class Predictor:
             raise UserError(f"SAGEMAKER_INFERENCE_OUTPUT names {unknown}; it takes {', '.join(output.SELECTABLE)}")
         self._default_accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv")
         self._limit = int(os.environ.get("MAX_CONTENT_LENGTH", _MAX_BODY))
-        self._fast = not self._keys and len(self._boosters) == 1 and self._tag > (1, 2, 1)
+        self._batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
+        self._fast = not self._batch and not self._keys and len(self._boosters) == 1 and self._tag > (1, 2, 1)
         self._forest = forest.build(first, self._rounds[0][1]) if self._fast else None
         self._row = np.empty((64, max(1, self._columns)), dtype=np.float32)
 
@@ -162,7 +163,7 @@ class Predictor:
         self._check_width(features, kind)
         predictions = self._combine([self._predict(i, features) for i in range(len(self._boosters))])
         if not self._keys:
-            text = output.plain(predictions, wanted, self._tag)
+            text = output.plain(predictions, wanted, self._tag, self._batch)
         else:
             margins = self._predict(0, features, margin=True)
             text = output.encode(

@@ -13,10 +13,11 @@ from ...control.shipping import Shipper
 from ...executors.local import LocalExecutor
 from ...provider.platform import Platform
 from ...store.rows import Key, Row
-from .endpoints import fleet as fleets
+from . import fleet as fleets
 from .endpoints.publish import Publisher
 from .endpoints.reconcile import EndpointReconciler
 from .training.reconcile import TrainingReconciler
+from .transform.reconcile import TransformReconciler
 from .watching import Watcher
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         [
             TrainingReconciler(platform, executor, activities, shipper, watcher),
             EndpointReconciler(platform, executor, activities, shipper, watcher, publisher),
+            TransformReconciler(platform, executor, activities, shipper, watcher),
         ],
     )
     platform.services |= {"executor": executor, "publisher": publisher, "engine": engine, "acknowledgements": {}}
@@ -96,7 +98,7 @@ def _resume(platform: Platform) -> None:
 
     lives = or_(
         resource.c.kind == "Endpoint",
-        (resource.c.kind == "TrainingJob") & resource.c.state.in_(("InProgress", "Stopping")),
+        resource.c.kind.in_(("TrainingJob", "TransformJob")) & resource.c.state.in_(("InProgress", "Stopping")),
     )
     with platform.database.write() as tx:
         tx.connection.execute(update(resource).where(lives).values(due=now()))

@@ -9,8 +9,7 @@ from ....provider.context import Context
 from ....provider.errors import ValidationException
 from ....provider.pages import page
 from ....store.rows import Row
-from .. import endpoint_configs, models, sagemaker, tags
-from . import fleet
+from .. import endpoint_configs, fleet, models, sagemaker, tags
 
 Json = dict[str, Any]
 _BUSY = ("Creating", "Updating", "Deleting")

@@ -12,7 +12,7 @@ from typing import Any
 from ....provider.platform import Platform
 from ....serving.table import Endpoint, Key, Replica, Table, Variant, write
 from ....store.rows import Row
-from . import fleet
+from .. import fleet
 
 Json = dict[str, Any]
 _SERVING = ("Launching", "Activating", "InService")

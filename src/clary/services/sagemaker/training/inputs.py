@@ -7,7 +7,6 @@ import json
 import os
 import random
 import threading
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,22 +17,11 @@ from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
 from ....store.object import NoSuchBucket, Object, split_uri
 from ....store.rows import Row
+from ..input_objects import InputError, Item, list_items, relative
 from .contract import Host, checkpoint_folder, hosts, run_id, write_configuration
 
 Json = dict[str, Any]
 STAGED = "staged"
-
-
-class InputError(Exception):
-    """Inputs that cannot be had; the text is the job's FailureReason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An object and its path inside the channel."""
-
-    path: str
-    source: Object
 
 
 def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
@@ -119,64 +107,6 @@ def _stage_channel(
                 _link(platform, host, name, own, cancel)
             case _:
                 _copy(platform, host, name, own, cancel)
-
-
-def list_items(platform: Platform, name: str, source: Json) -> list[Item]:
-    """A channel's objects with their paths; InputError when there are none."""
-    uri = source["S3Uri"]
-    try:
-        bucket, key = split_uri(uri)
-        if source["S3DataType"] == "ManifestFile":
-            return _manifest(platform, bucket, key)
-        found = platform.objects.under(bucket, key)
-    except NoSuchBucket as error:
-        raise InputError(
-            f"ClientError: Data download failed: NoSuchBucket (404): The bucket {error} of channel {name} does not exist."
-        ) from None
-    except ValueError as error:
-        raise InputError(f"ClientError: Data download failed: {error} (channel {name}).") from None
-    items = [Item(_relative(o.key, key), o) for o in found if not o.key.endswith("/")]
-    if not items:
-        raise InputError(
-            f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input data source '
-            f"(channel {name}). Please ensure that the bucket exists in the selected region, that objects exist under "
-            "that S3 prefix, and that the role has s3:ListBucket permissions on the bucket."
-        )
-    return items
-
-
-def _relative(key: str, prefix: str) -> str:
-    """A key's path inside the channel: without the prefix; a prefix inside a name keeps the whole name."""
-    if key == prefix:
-        return key.rpartition("/")[2]
-    if prefix == "" or prefix.endswith("/") or key[len(prefix)] == "/":
-        return key[len(prefix) :].lstrip("/")
-    return key[prefix.rfind("/") + 1 :]
-
-
-def _manifest(platform: Platform, bucket: str, key: str) -> list[Item]:
-    try:
-        entries = json.loads(platform.objects.read(platform.objects.find(bucket, key)))
-        base_bucket, base_key = split_uri(entries[0]["prefix"])
-        names = [str(e) for e in entries[1:]]
-    except LookupError:
-        raise InputError(
-            f"ClientError: Data download failed: the manifest s3://{bucket}/{key} does not exist."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"ClientError: Data download failed: the manifest s3://{bucket}/{key} is not a JSON list that begins with "
-            'a {"prefix": "s3://…"} object.'
-        ) from None
-    items: list[Item] = []
-    for name in names:
-        try:
-            items.append(Item(name, platform.objects.find(base_bucket, base_key + name)))
-        except LookupError:
-            raise InputError(
-                f"ClientError: Data download failed: the manifest names s3://{base_bucket}/{base_key}{name}, which does not exist."
-            ) from None
-    return items
 
 
 def _place(folder: Path, item: Item) -> Path:
@@ -300,7 +230,7 @@ def _fetch_checkpoints(platform: Platform, row: Row, folder: Path, cancel: threa
         found = platform.objects.under(bucket, key)
     except (NoSuchBucket, ValueError) as error:
         raise InputError(f"ClientError: The checkpoint location cannot be read: {error}") from None
-    for item in (Item(_relative(o.key, key), o) for o in found if not o.key.endswith("/")):
+    for item in (Item(relative(o.key, key), o) for o in found if not o.key.endswith("/")):
         if cancel.is_set():
             raise Cancelled
         platform.objects.copy_to(item.source, _place(folder, item))

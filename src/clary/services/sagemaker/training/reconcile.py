@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import threading
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +16,8 @@ from ....executors.local import STOPPED, LocalExecutor, Sight, explain
 from ....provider.platform import Platform
 from ....store.logs import StreamKey
 from ....store.rows import Row
+from ..failures import last_exception
+from ..input_objects import InputError
 from ..watching import Watcher
 from . import contract, inputs, outputs
 from .machine import Job, Seen, Verdict, step
@@ -25,7 +25,6 @@ from .status import advance, primary
 
 Json = dict[str, Any]
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)|[A-Z]\w*)(?::.*)?$")
 
 
 class TrainingReconciler:
@@ -192,18 +191,6 @@ def _private(job: Job) -> Json:
 
 
 def _told(error: BaseException) -> str:
-    if isinstance(error, (inputs.InputError, outputs.OutputError)):
+    if isinstance(error, (InputError, outputs.OutputError)):
         return str(error)
     return f"InternalServerError: {type(error).__name__}: {error}"
-
-
-def last_exception(text: str) -> str:
-    """The last traceback of a log: its exception, and where it was raised."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    for i in range(len(lines) - 1, -1, -1):
-        if _EXCEPTION.match(lines[i]) and any(x.startswith("Traceback") for x in lines[max(0, i - 60) : i]):
-            where = ""
-            with contextlib.suppress(StopIteration):
-                where = next(x.strip() for x in reversed(lines[:i]) if x.lstrip().startswith("File "))
-            return f"{lines[i]}" + (f" ({where})" if where else "")
-    return lines[-1] if lines else ""

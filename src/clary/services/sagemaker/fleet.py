@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ....clock import now
-from ....executors.archives import ArchiveError, unpack
-from ....executors.local import uid_of
-from ....executors.spec import Mount, ProcessSpec
-from ....provider.platform import Platform
-from ....serving import frames
-from ....sockets import exactly
-from ....store.object import NoSuchBucket, NoSuchObject, split_uri
-from ....store.rows import Row
-from ..images import python, resolve
-from ..instances import memory_limit
-from ..runtime_environment import base_environment
+from ...clock import now
+from ...executors.archives import ArchiveError, unpack
+from ...executors.local import uid_of
+from ...executors.spec import Mount, ProcessSpec
+from ...provider.platform import Platform
+from ...serving import frames
+from ...sockets import exactly
+from ...store.object import NoSuchBucket, NoSuchObject, split_uri
+from ...store.rows import Row
+from .images import python, resolve
+from .instances import memory_limit
+from .runtime_environment import base_environment
 
 Json = dict[str, Any]
 _SECONDS = 10 * 365 * 86400.0
@@ -57,21 +57,26 @@ class Slot:
 
 
 def new(number: int, config: Row, models: dict[str, Row]) -> Json:
-    """The fleet that a configuration asks for, with all it needs of its models, which may be deleted any time."""
-    variants = []
-    for variant in config.spec["ProductionVariants"]:
-        model = models[variant["ModelName"]]
-        container = (model.spec.get("Containers") or [model.spec.get("PrimaryContainer")])[0]
-        variants.append(
-            {
-                "VariantName": variant["VariantName"], "Weight": variant["InitialVariantWeight"],
-                "Count": variant["InitialInstanceCount"], "InstanceType": variant["InstanceType"],
-                "ModelName": model.name, "Container": container, "Role": model.spec.get("ExecutionRoleArn", ""),
-                "Isolated": model.spec.get("EnableNetworkIsolation", False),
-                "StartupSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
-            }
-        )  # fmt: skip
+    """The fleet that a configuration asks for."""
+    variants = [
+        {
+            **variant(v["VariantName"], models[v["ModelName"]], v["InstanceType"], v["InitialInstanceCount"]),
+            "Weight": v["InitialVariantWeight"],
+            "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+        }
+        for v in config.spec["ProductionVariants"]
+    ]
     return {"number": number, "config": config.name, "variants": variants, "slots": {}}
+
+
+def variant(name: str, model: Row, instance_type: str, count: int) -> Json:
+    """So many instances of a model, with all that is needed of it: a model may be deleted any time."""
+    container = (model.spec.get("Containers") or [model.spec.get("PrimaryContainer")])[0]
+    return {
+        "VariantName": name, "Weight": 1.0, "Count": count, "InstanceType": instance_type, "ModelName": model.name,
+        "Container": container, "Role": model.spec.get("ExecutionRoleArn", ""),
+        "Isolated": model.spec.get("EnableNetworkIsolation", False),
+    }  # fmt: skip
 
 
 def root(platform: Platform, row: Row, fleet: Json) -> Path:
@@ -82,11 +87,11 @@ def root(platform: Platform, row: Row, fleet: Json) -> Path:
 def slots(platform: Platform, row: Row, fleet: Json) -> Iterator[Slot]:
     """Every instance that a fleet should have."""
     base = root(platform, row, fleet)
-    for variant in fleet["variants"]:
+    for number, variant in enumerate(fleet["variants"]):
         for index in range(variant["Count"]):
-            key = f"{variant['VariantName']}-{index}"
-            attempt = fleet["slots"].get(key, {}).get("attempt", 0)
-            yield Slot(variant, index, attempt, base / f"{key}.{attempt}")
+            attempt = fleet["slots"].get(f"{variant['VariantName']}-{index}", {}).get("attempt", 0)
+            # a socket's path has at most 107 bytes: names, which may be long, stay out of it
+            yield Slot(variant, index, attempt, base / f"v{number}-{index}.{attempt}")
 
 
 def instance_id(row: Row, fleet: Json, slot: Slot) -> str:

@@ -1,0 +1,1 @@
+"""Batch transform: predictions for whole data sets."""
