@@ -280,6 +280,83 @@ def output_fn(prediction, accept): return json.dumps(prediction), accept
     assert (found["OriginalStatusCode"], "JSONDecodeError" in found["Error"]["Message"]) == (500, True)
 
 
+def test_capacities_change_without_a_dropped_request(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker, runtime = platform.client("sagemaker"), platform.client("sagemaker-runtime")
+    runs = platform.home / "runs"
+    before = set(runs.glob("ep-*"))
+    assert deploy(platform, name, model_data)["EndpointStatus"] == "InService"
+    (run,) = set(runs.glob("ep-*")) - before
+    body, failures, answers, over = csv(table()[:1, 1:]), [], [0], threading.Event()
+
+    def call() -> None:
+        while not over.is_set():
+            try:
+                runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)
+                answers[0] += 1
+            except ClientError as error:
+                failures.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        for count, weight in ((3, 0.5), (1, 2.0), (2, 1.0)):
+            change = {"VariantName": "AllTraffic", "DesiredInstanceCount": count, "DesiredWeight": weight}
+            sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[change])
+            found = settled(platform, name)
+            variant = found["ProductionVariants"][0]
+            assert (found["EndpointStatus"], variant["CurrentWeight"]) == ("InService", weight)
+            assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (count, count)
+            until(lambda count=count: len(list(run.glob("v0-*"))) == count, what="as many processes as instances")
+    finally:
+        over.set()
+        caller.join()
+    assert not failures
+    assert answers[0] > 10
+    for change, words in (
+        ({"VariantName": "none", "DesiredWeight": 1.0}, "Could not find production variant"),
+        ({"VariantName": "AllTraffic", "DesiredInstanceCount": 0}, "must be at least 1"),
+    ):
+        call_it = sagemaker.update_endpoint_weights_and_capacities
+        assert words in refused(call_it, EndpointName=name, DesiredWeightsAndCapacities=[change])["Error"]["Message"]
+    sagemaker.delete_endpoint(EndpointName=name)
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+    assert not run.exists()
+
+
+def test_a_shadow_sees_requests_and_answers_nobody(platform: Platform, name: str, model_data: str) -> None:
+    sagemaker, runtime = platform.client("sagemaker"), platform.client("sagemaker-runtime")
+    code = b"""
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    print("SHADOW SAW", body, flush=True)
+    raise ValueError("nobody hears this")
+"""
+    platform.client("s3").create_bucket(Bucket=name)
+    shadow = pack(platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    configure(platform, name, model_data)
+    configure(platform, f"{name}-s", shadow, SAGEMAKER_PROGRAM="inference.py")
+    variant = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{name}-both",
+        ProductionVariants=[{**variant, "VariantName": "A", "ModelName": name}],
+        ShadowProductionVariants=[{**variant, "VariantName": "S", "ModelName": f"{name}-s"}],
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-both")
+    found = settled(platform, name)
+    assert [v["VariantName"] for v in found["ProductionVariants"]] == ["A"]
+    assert [v["VariantName"] for v in found["ShadowProductionVariants"]] == ["S"]
+    answer = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=csv(table()[:1, 1:]))
+    assert answer["InvokedProductionVariant"] == "A"
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    until(lambda: any("SHADOW SAW 1" in m for m in messages(platform, group, "S/")), what="the shadow's log")
+    twice = {
+        "EndpointConfigName": f"{name}-two",
+        "ProductionVariants": [{**variant, "VariantName": n, "ModelName": name} for n in "AB"],
+    }
+    twice["ShadowProductionVariants"] = [{**variant, "VariantName": "S", "ModelName": name}]
+    assert "exactly one" in refused(sagemaker.create_endpoint_config, **twice)["Error"]["Message"]
+
+
 def test_answers_in_pieces(sqlite_platform: Platform, name: str) -> None:
     """A script streams by returning an iterator; each piece arrives before the next is asked for."""
     sqlite_platform.client("s3").create_bucket(Bucket=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from . import frames
 from .authenticate import Denied
 from .line import Line
 from .link import Ticket
+from .model_error import model_error
 from .pieces import Pieces
 from .router import LiveEndpoint, LiveVariant
 
@@ -243,6 +245,8 @@ class Connection(asyncio.Protocol):
             frames.IN_PIECES if in_pieces else b"",
         )  # fmt: skip
         self._variant = variant
+        if endpoint.shadow is not None and random.random() < endpoint.shadowed:
+            self._shadow(endpoint, head.removesuffix(frames.IN_PIECES), body)
         self._pieces = Pieces(self._transport) if in_pieces else None
         if in_pieces:
             self._ticket = Line(link, head, body, self._took, self._ended)
@@ -251,6 +255,22 @@ class Connection(asyncio.Protocol):
         else:
             self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
             link.submit(ticket)
+
+    def _shadow(self, endpoint: LiveEndpoint, head: bytes, body: bytes) -> None:
+        """Send a copy of the request to the shadow variant; its answer is only counted."""
+        shadow, counts = endpoint.shadow, self._front.counts
+        link = shadow.pick() if shadow is not None else None
+        if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
+            return
+
+        def count(status: int, *_: bytes) -> None:
+            key = (endpoint.name, shadow.name, 200 if 200 <= status < 300 else 424)
+            counts[key] = counts.get(key, 0) + 1
+
+        if len(body) > LARGE:
+            Line(link, head, body, lambda head, _: count(int(head.partition(frames.SEPARATOR)[0])), lambda *_: None)
+        else:
+            link.submit(Ticket(head, body, count, lambda *_: count(500)))
 
     def _answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
         self._ticket = None
@@ -320,24 +340,7 @@ class Connection(asyncio.Protocol):
     def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:
         endpoint, variant = self._endpoint, self._variant
         assert endpoint is not None and variant is not None
-        group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
-        told = body.decode("utf-8", "replace")
-        if timed_out:
-            message = (
-                f"Your invocation timed out while waiting for a response from container {variant.container}. Review the "
-                "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
-            )
-        else:
-            kind = f"client error ({status})" if 400 <= status < 500 else f"server error ({status})"
-            message = (
-                f'Received {kind} from {variant.container} with message "{told[:4096]}". See '
-                f"https://{endpoint.region}.console.aws.amazon.com/cloudwatch/home?region={endpoint.region}"
-                f"#logEventViewer:group={group} in account {endpoint.account} for more information."
-            )
-        members: dict[str, object] = {
-            "OriginalStatusCode": status, "OriginalMessage": told[:4096],
-            "LogStreamArn": f"arn:aws:logs:{endpoint.region}:{endpoint.account}:log-group:{group}",
-        }  # fmt: skip
+        message, members = model_error(endpoint, variant.container, status, body.decode("utf-8", "replace"), timed_out)
         self._error(424, b"ModelError", message, members=members)
 
     def _error(

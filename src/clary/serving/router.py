@@ -15,16 +15,20 @@ Links = dict[Replica, Link]
 class LiveVariant:
     """A variant with its links."""
 
-    __slots__ = ("container", "links", "name", "name_header")
+    __slots__ = ("container", "links", "name", "name_header", "random")
 
-    def __init__(self, name: str, container: str, links: list[Link]):
+    def __init__(self, name: str, container: str, links: list[Link], at_random: bool = False):
         self.name = name
         self.container = container
         self.links = links
+        self.random = at_random
         self.name_header = name.encode()
 
     def pick(self) -> Link | None:
         """The link with the least under way; None when no replica is alive."""
+        if self.random:
+            alive = [link for link in self.links if link.alive]
+            return random.choice(alive) if alive else None
         best: Link | None = None
         for link in self.links:
             if link.alive and (best is None or link.outstanding < best.outstanding):
@@ -35,11 +39,18 @@ class LiveVariant:
 
 
 class LiveEndpoint:
-    """An endpoint ready to route."""
+    """An endpoint ready to route. A shadow variant gets its weight over the production variants' weight of requests."""
 
-    __slots__ = ("_cumulative", "_only", "_weighted", "account", "by_name", "name", "region")
+    __slots__ = ("_cumulative", "_only", "_weighted", "account", "by_name", "name", "region", "shadow", "shadowed")
 
-    def __init__(self, account: str, region: str, name: str, variants: list[tuple[LiveVariant, float]]):
+    def __init__(
+        self,
+        account: str,
+        region: str,
+        name: str,
+        variants: list[tuple[LiveVariant, float]],
+        shadow: tuple[LiveVariant, float] | None = None,
+    ):
         self.account = account
         self.region = region
         self.name = name
@@ -47,6 +58,8 @@ class LiveEndpoint:
         self._weighted = [v for v, w in variants if w > 0]
         self._cumulative = list(accumulate(w for _, w in variants if w > 0))
         self._only = self._weighted[0] if len(self._weighted) == 1 else None
+        self.shadow = shadow[0] if shadow else None
+        self.shadowed = shadow[1] / (sum(w for _, w in variants) or 1.0) if shadow else 0.0
 
     def choose(self) -> LiveVariant | None:
         """A variant by weight; None when every weight is zero."""
@@ -71,6 +84,7 @@ class Router:
         endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
         for endpoint in table.endpoints:
             variants: list[tuple[LiveVariant, float]] = []
+            shadow: tuple[LiveVariant, float] | None = None
             for variant in endpoint.variants:
                 own = []
                 for replica in variant.replicas:
@@ -79,9 +93,13 @@ class Router:
                         link = Link(replica, self._lost, known_good=link is None)
                     links[replica] = link
                     own.append(link)
-                variants.append((LiveVariant(variant.name, variant.container, own), variant.weight))
+                live = LiveVariant(variant.name, variant.container, own, variant.random)
+                if variant.shadow:
+                    shadow = live, variant.weight
+                else:
+                    variants.append((live, variant.weight))
             key = (endpoint.account, endpoint.region, endpoint.name)
-            endpoints[key] = LiveEndpoint(*key, variants)
+            endpoints[key] = LiveEndpoint(*key, variants, shadow)
         for replica, link in self._links.items():
             if links.get(replica) is not link:
                 link.close()

@@ -31,6 +31,8 @@ class Variant:
     weight: float
     replicas: tuple[Replica, ...]
     container: str = "primary"
+    random: bool = False  # any replica, rather than the one with the least to do
+    shadow: bool = False  # gets copies of requests; nobody waits for its answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,17 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     if ctx.get("EndpointConfig", name) is not None:
         raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
     variants = request["ProductionVariants"]
-    names = [v["VariantName"] for v in variants]
+    shadows = request.get("ShadowProductionVariants") or []
+    if shadows and (len(shadows) > 1 or len(variants) > 1):
+        raise ValidationException("A shadow test takes exactly one production variant and one shadow variant.")
+    names = [v["VariantName"] for v in (*variants, *shadows)]
     if len(names) != len(set(names)):
         raise ValidationException("Production variant names must be unique within an endpoint configuration.")
     _refuse_unserved(request)
     spec = {k: v for k, v in request.items() if k not in ("Tags", "EndpointConfigName")}
     spec["ProductionVariants"] = [_variant(ctx, v) for v in variants]
+    if shadows:
+        spec["ShadowProductionVariants"] = [_variant(ctx, v) for v in shadows]
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("EndpointConfig", ctx.account, ctx.region, name, arn, spec))
     tags.put(ctx, arn, request.get("Tags"))
@@ -43,11 +48,15 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
 
 def _refuse_unserved(request: Json) -> None:
     """Features that would silently do nothing are refused by name."""
-    unserved = [n for n in ("AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig") if request.get(n)]
+    unserved = [n for n in ("AsyncInferenceConfig", "ExplainerConfig") if request.get(n)]
     if (request.get("DataCaptureConfig") or {}).get("EnableCapture"):
         unserved.append("DataCaptureConfig")
     if any(v.get("ServerlessConfig") for v in request["ProductionVariants"]):
         unserved.append("ServerlessConfig")
+    strategies = {
+        (v.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM") for v in request["ProductionVariants"]
+    }
+    unserved += sorted(f"RoutingStrategy {s}" for s in strategies - {"RANDOM", "LEAST_OUTSTANDING_REQUESTS"})
     if unserved:
         raise ValidationException(
             f"Clary does not serve {', '.join(unserved)} yet; remove it from the endpoint configuration."

@@ -58,13 +58,16 @@ class Slot:
 
 def new(number: int, config: Row, models: dict[str, Row]) -> Json:
     """The fleet that a configuration asks for."""
+    shadows = config.spec.get("ShadowProductionVariants") or []
     variants = [
         {
             **variant(v["VariantName"], models[v["ModelName"]], v["InstanceType"], v["InitialInstanceCount"]),
             "Weight": v["InitialVariantWeight"],
             "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+            "Routing": (v.get("RoutingConfig") or {}).get("RoutingStrategy"),
+            "Shadow": v in shadows,
         }
-        for v in config.spec["ProductionVariants"]
+        for v in (*config.spec["ProductionVariants"], *shadows)
     ]
     return {"number": number, "config": config.name, "variants": variants, "slots": {}}
 
@@ -79,6 +82,22 @@ def variant(name: str, model: Row, instance_type: str, count: int) -> Json:
     }  # fmt: skip
 
 
+def resized(fleet: Json, wanted: dict[str, Json]) -> tuple[Json, Json | None]:
+    """The fleet with other weights and counts (by variant), and the instances that it no longer has, as a fleet."""
+    variants, surplus = [], []
+    for variant in fleet["variants"]:
+        change = wanted.get(variant["VariantName"], {})
+        variants.append({**variant, **change})
+        if variants[-1]["Count"] < variant["Count"]:
+            surplus.append({**variant, "First": variants[-1]["Count"]})
+        else:
+            surplus.append({**variant, "First": variant["Count"]})
+    kept = {f"{v['VariantName']}-{i}" for v in variants for i in range(v["Count"])}
+    present = {**fleet, "variants": variants, "slots": {k: s for k, s in fleet["slots"].items() if k in kept}}
+    gone = {k: s for k, s in fleet["slots"].items() if k not in kept}
+    return present, {**fleet, "variants": surplus, "slots": gone, "partial": True} if gone else None
+
+
 def root(platform: Platform, row: Row, fleet: Json) -> Path:
     """A fleet's folder."""
     return platform.settings.folder / "runs" / f"ep-{row.uid}-{fleet['number']}"
@@ -88,7 +107,7 @@ def slots(platform: Platform, row: Row, fleet: Json) -> Iterator[Slot]:
     """Every instance that a fleet should have."""
     base = root(platform, row, fleet)
     for number, variant in enumerate(fleet["variants"]):
-        for index in range(variant["Count"]):
+        for index in range(variant.get("First", 0), variant["Count"]):
             attempt = fleet["slots"].get(f"{variant['VariantName']}-{index}", {}).get("attempt", 0)
             # a socket's path has at most 107 bytes: names, which may be long, stay out of it
             yield Slot(variant, index, attempt, base / f"v{number}-{index}.{attempt}")

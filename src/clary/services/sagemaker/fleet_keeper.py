@@ -135,6 +135,9 @@ class Keeper:
                 ended = False
             else:
                 await self._shipper.drain(slot.folder / "log")
-        if ended:
+        if ended and fleet.get("partial"):  # the others of its folder go on
+            for slot in fleets.slots(self._platform, row, fleet):
+                await asyncio.to_thread(self._executor.sweep, slot.folder)
+        elif ended:
             await asyncio.to_thread(self._executor.sweep, fleets.root(self._platform, row, fleet))
         return ended

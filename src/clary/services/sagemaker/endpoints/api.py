@@ -27,7 +27,8 @@ def _find(ctx: Context, name: str) -> Row:
 
 def _fleet(ctx: Context, number: int, config_name: str) -> Json:
     config = endpoint_configs.find(ctx, config_name)
-    wanted = {v["ModelName"] for v in config.spec["ProductionVariants"]}
+    variants = (*config.spec["ProductionVariants"], *(config.spec.get("ShadowProductionVariants") or ()))
+    wanted = {v["ModelName"] for v in variants}
     return fleet.new(number, config, {name: models.find(ctx, name) for name in wanted})
 
 
@@ -68,6 +69,30 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
     status = {**row.status, "EndpointStatus": "Updating"}
     row = ctx.tx.rows.save(row, private=private, status=status, state="Updating")
     ctx.tx.rows.wish(row, update={"fleet": upcoming})
+    return {"EndpointArn": row.arn}
+
+
+@sagemaker.operation
+def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
+    """Change weights and instance counts of the present fleet; its other instances serve on."""
+    row = _find(ctx, request["EndpointName"])
+    if row.state in _BUSY or row.wish:
+        raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
+    current = row.private.get("current")
+    if row.state != "InService" or current is None:
+        raise ValidationException(f'Cannot update endpoint "{row.arn}" in status {row.state}.')
+    known = {v["VariantName"] for v in current["variants"]}
+    wanted: dict[str, Json] = {}
+    for change in request["DesiredWeightsAndCapacities"]:
+        name = change["VariantName"]
+        if name not in known:
+            raise ValidationException(f'Could not find production variant "{name}" of endpoint "{row.arn}".')
+        if change.get("DesiredInstanceCount") == 0:
+            raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
+        given = {"Weight": change.get("DesiredWeight"), "Count": change.get("DesiredInstanceCount")}
+        wanted[name] = {k: v for k, v in given.items() if v is not None}
+    row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Updating"}, state="Updating")
+    ctx.tx.rows.wish(row, scale=wanted)
     return {"EndpointArn": row.arn}
 
 

@@ -1,6 +1,7 @@
 """The life of an endpoint. Pure.
 
     Launching → Activating → InService ⇄ Launching …      Launching → Failed (of a create)      any → Deleting → gone
+    InService ⇄ Scaling (other weights and instance counts of the same fleet)
 
 A fleet is launched beside the one that serves; only when the front has taken it does the endpoint change its status.
 """
@@ -12,7 +13,8 @@ from dataclasses import dataclass, replace
 NEXT = {
     "Launching": {"Activating", "InService", "Failed", "Deleting"},
     "Activating": {"InService", "Deleting"},
-    "InService": {"Launching", "Deleting"},
+    "InService": {"Launching", "Scaling", "Deleting"},
+    "Scaling": {"InService", "Deleting"},
     "Failed": {"Deleting"},
     "Deleting": set[str](),
 }
@@ -28,6 +30,7 @@ class Endpoint:
     serving: bool = False  # a fleet serves already: a launch is an update, not a create
     delete: bool = False
     update: bool = False
+    scale: bool = False
     reason: str = ""
 
     def to(self, phase: str, reason: str = "") -> Endpoint:
@@ -41,7 +44,7 @@ class Endpoint:
         """AWS's word for the phase."""
         if self.phase in ("Launching", "Activating"):
             return "Updating" if self.serving else "Creating"
-        return self.phase
+        return "Updating" if self.phase == "Scaling" else self.phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Seen:
 
     launch: str = "starting"  # starting, ready or failed
     launch_error: str = ""
+    scaled: bool = False  # every instance that the present fleet should have is ready
     published: bool = False  # the front has taken what should be served now
     left: int = 0  # fleets that still have processes and should not
 
@@ -78,9 +82,15 @@ def step(endpoint: Endpoint, seen: Seen) -> Step:
         case "InService":
             if endpoint.update:
                 return Step(endpoint.to("Launching"), ("prepare",), again=0)
+            if endpoint.scale:
+                return Step(endpoint.to("Scaling"), ("resize",), again=0)
             if not seen.published:
                 return Step(endpoint, ("publish",), again=0)
             return Step(endpoint, ("retire",) if seen.left else (), again=0.2 if seen.left else None)
+        case "Scaling":
+            if not seen.published:  # the front lets go of instances before they are ended
+                return Step(endpoint, ("publish",), again=0)
+            return Step(endpoint.to("InService"), again=0) if seen.scaled else Step(endpoint, again=0.02)
         case "Deleting":
             if not seen.published:
                 return Step(endpoint, ("publish",), again=0)

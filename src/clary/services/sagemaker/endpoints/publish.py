@@ -15,7 +15,7 @@ from ....store.rows import Row
 from .. import fleet
 
 Json = dict[str, Any]
-_SERVING = ("Launching", "Activating", "InService")
+_SERVING = ("Launching", "Activating", "InService", "Scaling")
 
 
 @dataclass(slots=True)
@@ -69,13 +69,11 @@ class Publisher:
                 by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket)))
         variants = tuple(
             Variant(
-                v["VariantName"],
-                v["Weight"],
-                tuple(by_variant[v["VariantName"]]),
-                v["Container"].get("ContainerHostname") or "primary",
+                v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),
+                v["Container"].get("ContainerHostname") or "primary", v.get("Routing") == "RANDOM", v.get("Shadow", False),
             )
             for v in current["variants"]
-        )
+        )  # fmt: skip
         return Endpoint(row.account, row.region, row.name, variants)
 
 

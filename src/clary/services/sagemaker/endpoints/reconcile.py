@@ -21,6 +21,9 @@ from .publish import Publisher, signature
 Json = dict[str, Any]
 
 
+_SHOWN = ("ProductionVariants", "ShadowProductionVariants", "PendingDeploymentSummary")
+
+
 def log_group(name: str) -> str:
     """The log group of an endpoint."""
     return f"/aws/sagemaker/Endpoints/{name}"
@@ -55,7 +58,7 @@ class EndpointReconciler:
         private = dict(row.private)
         endpoint = Endpoint(
             row.name, private.get("phase", "Launching"), private.get("current") is not None,
-            bool(row.wish.get("delete")), "update" in row.wish, "",
+            bool(row.wish.get("delete")), "update" in row.wish, "scale" in row.wish,
         )  # fmt: skip
         soonest: float | None = None
         if endpoint.phase not in ("Deleting", "Failed") and private.get("current"):
@@ -86,7 +89,11 @@ class EndpointReconciler:
         left = len(private.get("retired", []))
         if endpoint.phase == "Deleting":
             left += sum(1 for part in ("current", "next") if private.get(part))
-        return Seen(launch, error, published, left)
+        scaled = endpoint.phase == "Scaling" and all(
+            private["current"]["slots"].get(slot.key, {}).get("ready")
+            for slot in fleets.slots(self._platform, row, private["current"])
+        )
+        return Seen(launch, error, scaled, published, left)
 
     async def _launch(self, row: Row, private: Json) -> tuple[str, str]:
         """Stage, start and ping the next fleet."""
@@ -115,6 +122,11 @@ class EndpointReconciler:
         match action:
             case "prepare":
                 return self._prepare(row, private)
+            case "resize":
+                private["current"], surplus = fleets.resized(private["current"], row.wish["scale"])
+                if surplus is not None:
+                    private["retired"] = [*private.get("retired", []), surplus]
+                return ("scale",)
             case "adopt":
                 if private.get("current"):
                     private["retired"] = [*private.get("retired", []), private["current"]]
@@ -165,24 +177,28 @@ class EndpointReconciler:
 
 def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Json:
     """The status document: what Describe shows besides names and times."""
-    status = {k: v for k, v in row.status.items() if k not in ("ProductionVariants", "PendingDeploymentSummary")}
+    status = {k: v for k, v in row.status.items() if k not in _SHOWN}
     status["EndpointStatus"] = endpoint.status
     current = private.get("current")
     upcoming = private.get("next")
     if current is not None:
         status["EndpointConfigName"] = current["config"]
-        status["ProductionVariants"] = [_variant(v, current) for v in current["variants"]]
+        _show(status, current)
         if upcoming is not None:
-            status["PendingDeploymentSummary"] = {
-                "EndpointConfigName": upcoming["config"],
-                "ProductionVariants": [_variant(v, upcoming) for v in upcoming["variants"]],
-                "StartTime": row.modified,
-            }
+            status["PendingDeploymentSummary"] = {"EndpointConfigName": upcoming["config"], "StartTime": row.modified}
+            _show(status["PendingDeploymentSummary"], upcoming)
     if endpoint.reason:
         status["FailureReason"] = endpoint.reason[:1024]
     elif before.phase == "Activating":
         status.pop("FailureReason", None)
     return status
+
+
+def _show(document: Json, fleet: Json) -> None:
+    """Put a fleet's variants into a document, those that serve and those that shadow them."""
+    document["ProductionVariants"] = [_variant(v, fleet) for v in fleet["variants"] if not v.get("Shadow")]
+    if shadows := [_variant(v, fleet) for v in fleet["variants"] if v.get("Shadow")]:
+        document["ShadowProductionVariants"] = shadows
 
 
 def _variant(variant: Json, fleet: Json) -> Json:
