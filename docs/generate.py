@@ -26,6 +26,7 @@ _SERVICES = {
         ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "tagging", "users"),
         "iam",
     ),
+    "cloudwatch": ("clary.services.cloudwatch", ("metrics", "alarms"), "cloudwatch"),
     "logs": ("clary.services.logs", (), "logs"),
     "sagemaker": (
         "clary.services.sagemaker",

@@ -10,12 +10,27 @@ from collections.abc import AsyncIterator
 from sqlalchemy import delete, select
 
 from . import bootstrap
+from .clock import now
 from .provider.platform import Platform
+from .store.metrics import MetricRows
 from .store.object import load_segments
-from .store.schema import access_key, bucket, log_event, log_stream, resource, s3_object, s3_part, s3_upload, tag
+from .store.schema import (
+    access_key,
+    bucket,
+    log_event,
+    log_stream,
+    metric,
+    metric_point,
+    resource,
+    s3_object,
+    s3_part,
+    s3_upload,
+    tag,
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
+_METRIC_SECONDS = 15 * 86400.0
 _JOBS = ("TrainingJob", "TransformJob")
 _EVERY_SECONDS = 3600.0
 _GRACE_SECONDS = 3600.0  # a blob is written before the row that refers to it
@@ -30,6 +45,7 @@ async def running(platform: Platform) -> AsyncIterator[None]:
             with contextlib.suppress(OSError):
                 session = platform.settings.folder / "run" / "session.json"
                 await asyncio.to_thread(bootstrap.write_session, platform, session)  # its credentials expire
+                await asyncio.to_thread(forget_metrics, platform)
                 removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)
@@ -40,6 +56,12 @@ async def running(platform: Platform) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
+
+
+def forget_metrics(platform: Platform) -> int:
+    """Remove points that are older than CloudWatch keeps points of a minute; how many there were."""
+    with platform.database.write() as tx:
+        return MetricRows(tx.connection).forget_before(now() - _METRIC_SECONDS)
 
 
 def sweep_blobs(platform: Platform, older_than: float) -> int:
@@ -107,6 +129,7 @@ def _clear(platform: Platform, account: str | None) -> int:
             for (text,) in run(select(column).where(where)):
                 orphans += (s.blob for s in load_segments(text))
         streams = [i for (i,) in run(select(log_stream.c.id).where(own(log_stream.c.account)))]  # type: ignore[arg-type]
+        metrics = [i for (i,) in run(select(metric.c.id).where(own(metric.c.account)))]  # type: ignore[arg-type]
         arns = [a for (a,) in run(select(resource.c.arn).where(own(resource.c.account)))]  # type: ignore[arg-type]
         arns += (f"arn:aws:s3:::{name}" for name in buckets)
         removed = len(arns)
@@ -117,6 +140,8 @@ def _clear(platform: Platform, account: str | None) -> int:
             delete(bucket).where(bucket.c.name.in_(buckets)),
             delete(log_event).where(log_event.c.stream.in_(streams)),
             delete(log_stream).where(log_stream.c.id.in_(streams)),
+            delete(metric_point).where(metric_point.c.metric.in_(metrics)),
+            delete(metric).where(metric.c.id.in_(metrics)),
             delete(tag).where(tag.c.arn.in_(arns)),
             delete(resource).where(own(resource.c.account)),  # type: ignore[arg-type]
             delete(access_key).where(own(access_key.c.account), access_key.c.user_name.is_not(None)),  # type: ignore[arg-type]

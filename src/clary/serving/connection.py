@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._pieces: Pieces | None = None  # the answer may come in pieces
         self._endpoint: LiveEndpoint | None = None
         self._variant: LiveVariant | None = None
+        self._began = self._submitted = 0.0
         self._behind: bytes = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -202,6 +203,7 @@ class Connection(asyncio.Protocol):
 
     def _invoke(self, body: bytes) -> None:
         front, headers = self._front, self._headers
+        self._began = time.perf_counter()
         try:
             principal = front.authenticator.check(self._url, headers, body)
         except Denied as error:
@@ -245,6 +247,7 @@ class Connection(asyncio.Protocol):
             frames.IN_PIECES if in_pieces else b"",
         )  # fmt: skip
         self._variant = variant
+        self._submitted = time.perf_counter()
         if endpoint.shadow is not None and random.random() < endpoint.shadowed:
             self._shadow(endpoint, head.removesuffix(frames.IN_PIECES), body)
         self._pieces = Pieces(self._transport) if in_pieces else None
@@ -257,15 +260,18 @@ class Connection(asyncio.Protocol):
             link.submit(ticket)
 
     def _shadow(self, endpoint: LiveEndpoint, head: bytes, body: bytes) -> None:
-        """Send a copy of the request to the shadow variant; its answer is only counted."""
-        shadow, counts = endpoint.shadow, self._front.counts
+        """Send a copy of the request to the shadow variant; its answer is only measured."""
+        shadow = endpoint.shadow
         link = shadow.pick() if shadow is not None else None
         if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
             return
 
+        key = (endpoint.account, endpoint.region, endpoint.name, shadow.name)
+        began = time.perf_counter()
+
         def count(status: int, *_: bytes) -> None:
-            key = (endpoint.name, shadow.name, 200 if 200 <= status < 300 else 424)
-            counts[key] = counts.get(key, 0) + 1
+            seconds = time.perf_counter() - began
+            self._front.meters.of(key).answered(status, len(shadow.links), seconds, 0.0)
 
         if len(body) > LARGE:
             Line(link, head, body, lambda head, _: count(int(head.partition(frames.SEPARATOR)[0])), lambda *_: None)
@@ -285,6 +291,7 @@ class Connection(asyncio.Protocol):
             b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%bx-amzn-RequestId: %b\r\nContent-Length: %d\r\n\r\n%b"
             % (front.date, content_type, variant.name_header, extra, front.request_id(), len(body), body)
         )
+        self._measure(200)
         self._count(200)
         self._done()
 
@@ -309,6 +316,7 @@ class Connection(asyncio.Protocol):
     def _break_off(self, code: str, text: str) -> None:
         assert self._pieces is not None
         self._pieces.break_off(code, text)
+        self._measure(0)
         self._keep_alive = False
         self._count(500)
         self._done()
@@ -322,6 +330,7 @@ class Connection(asyncio.Protocol):
             self._model_error(500 if sent else 503, (reason or "the model sent no answer").encode())
         elif reason is None:
             self._pieces.finish()
+            self._measure(200)
             self._count(200)
             self._done()
         else:
@@ -340,6 +349,7 @@ class Connection(asyncio.Protocol):
     def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:
         endpoint, variant = self._endpoint, self._variant
         assert endpoint is not None and variant is not None
+        self._measure(status)
         message, members = model_error(endpoint, variant.container, status, body.decode("utf-8", "replace"), timed_out)
         self._error(424, b"ModelError", message, members=members)
 
@@ -356,6 +366,15 @@ class Connection(asyncio.Protocol):
         self._count(status)
         self._keep_alive = self._keep_alive and not close
         self._done()
+
+    def _measure(self, status: int) -> None:
+        """Count a request that reached a model, and where its time went."""
+        endpoint, variant = self._endpoint, self._variant
+        if endpoint is None or variant is None:
+            return
+        end = time.perf_counter()
+        meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name))
+        meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began)
 
     def _count(self, status: int) -> None:
         endpoint, variant = self._endpoint, self._variant

@@ -19,6 +19,7 @@ from ..log import configure
 from ..supervision import Lifeline
 from .authenticate import Authenticator
 from .connection import STALL_SECONDS, Connection, ignore, is_invoke
+from .meter import Meters
 from .router import Router
 from .table import read
 
@@ -42,6 +43,7 @@ class Front:
         self.counts: dict[tuple[str, str, int], int] = {}
         self.channel: socket.socket | None = None
         self.mending = False
+        self.meters = Meters(run / "metrics")
         self.router = Router(self.mend_soon)
         self.reload()
 
@@ -232,7 +234,9 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
                 await asyncio.wait_for(stop.wait(), 1.0)
             front.tick()
             (run / "front.metrics").write_bytes(front.metrics())
+            front.meters.hand_over()
     finally:
+        front.meters.hand_over()
         channel.cancel()
         server.close()
         for connection in list(front.connections):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Column, Connection, inspect, text
+from sqlalchemy import Column, Connection, Table, inspect, text
 from sqlalchemy.schema import CreateColumn
 
-from .schema import metadata, s3_object
+from .schema import metadata, metric, metric_file, metric_point, s3_object
 
 Step = Callable[[Connection], None]
 
@@ -29,7 +29,16 @@ def _add(column: Column[Any]) -> Step:
     return step
 
 
-STEPS: list[Step] = [_first, _add(s3_object.c.data)]
+def _make(*tables: Table) -> Step:
+    """Make tables in databases that were made before them."""
+
+    def step(connection: Connection) -> None:
+        metadata.create_all(connection, tables)
+
+    return step
+
+
+STEPS: list[Step] = [_first, _add(s3_object.c.data), _make(metric, metric_point, metric_file)]
 
 
 class NewerDatabase(RuntimeError):

@@ -143,3 +143,37 @@ log_event = Table(
     Column("message", Text, nullable=False),
     Index("log_event_order", "stream", "at", "id"),
 )
+
+metric = Table(
+    "metric",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("account", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("namespace", Bytewise, nullable=False),
+    Column("name", Bytewise, nullable=False),
+    Column("dimensions", Bytewise, nullable=False),  # a sorted JSON list of pairs
+    Index("metric_name", "account", "region", "namespace", "name", "dimensions", unique=True),
+)
+
+metric_point = Table(
+    "metric_point",
+    metadata,
+    Column("metric", BigInteger, primary_key=True),
+    Column(
+        "at", BigInteger, primary_key=True
+    ),  # seconds, at the beginning of a minute or, of high resolution, a second
+    Column("unit", String, primary_key=True),
+    Column("count", Float, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("samples", Text, nullable=False),  # values and how often each came, for percentiles
+    Index("metric_point_at", "at"),
+)
+
+metric_file = Table(
+    "metric_file",
+    metadata,
+    Column("name", String, primary_key=True),  # of a file whose points are stored, until it is removed
+)

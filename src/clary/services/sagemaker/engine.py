@@ -49,6 +49,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
             TrainingReconciler(platform, executor, activities, shipper, watcher),
             EndpointReconciler(platform, executor, activities, shipper, watcher, publisher),
             TransformReconciler(platform, executor, activities, shipper, watcher),
+            *platform.services.get("reconcilers", ()),
         ],
     )
     platform.services |= {"executor": executor, "publisher": publisher, "engine": engine, "acknowledgements": {}}

@@ -1,0 +1,20 @@
+"""CloudWatch: metrics, metric math, alarms."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ...provider.operation import Provider
+from ...provider.platform import Platform
+
+cloudwatch = Provider("cloudwatch")
+
+
+def install(platform: Platform) -> Provider:
+    """Bind the operations, and have alarms evaluated."""
+    for module in ("metrics", "alarms"):
+        import_module(f"{__name__}.{module}")  # importing binds
+    from .reconcile import AlarmReconciler
+
+    platform.services.setdefault("reconcilers", []).append(AlarmReconciler(platform))
+    return cloudwatch

@@ -1,0 +1,244 @@
+"""Alarms: the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from ...clock import now
+from ...provider.context import Context
+from ...provider.errors import AwsError, coded
+from ...store.database import Transaction
+from ...store.rows import Row
+from ...wire.values import write_time
+from . import cloudwatch
+from .evaluation import COMPARISONS, UNKNOWN
+from .metrics import MAX_RESULTS, check_period, check_statistic, contradictory, invalid
+
+Json = dict[str, Any]
+Action = Callable[[Transaction, Row, str, str], str | None]
+"""Carries out an action (its ARN, the new state) for an alarm; what it did, or None when the ARN is not its own."""
+
+MAX_HISTORY = 100
+_WINDOW = 86400
+_ACTIONS = {"OK": "OKActions", "ALARM": "AlarmActions", UNKNOWN: "InsufficientDataActions"}
+_FIRST = "Unchecked: Initial alarm creation"
+
+
+def _missing(name: str) -> AwsError:
+    return coded("ValidationError", f"The parameter {name} is required.", 400)
+
+
+@cloudwatch.operation
+def put_metric_alarm(ctx: Context, request: Json) -> None:
+    """Make an alarm, or replace one: its state stays."""
+    name = request["AlarmName"]
+    spec = {k: v for k, v in request.items() if k != "Tags"}
+    _check(spec)
+    spec.setdefault("ActionsEnabled", True)
+    spec.setdefault("TreatMissingData", "missing")
+    at = now()
+    spec["AlarmConfigurationUpdatedTimestamp"] = at
+    present = ctx.get("Alarm", name)
+    arn = ctx.arn("cloudwatch", f"alarm:{name}")
+    if present is not None:
+        private = _noted(present, "ConfigurationUpdate", f'Alarm "{name}" updated', {"type": "Update"})
+        ctx.tx.rows.save(present, spec=spec, private=private, due=at)
+    else:
+        status = {
+            "StateValue": UNKNOWN, "StateReason": _FIRST, "StateUpdatedTimestamp": at, "StateTransitionedTimestamp": at,
+        }  # fmt: skip
+        row = Row("Alarm", ctx.account, ctx.region, name, arn, spec, status, state=UNKNOWN, created=at, due=at)
+        private = _noted(row, "ConfigurationUpdate", f'Alarm "{name}" created', {"type": "Create"})
+        ctx.tx.rows.add(
+            Row(row.kind, row.account, row.region, name, arn, spec, status, private, state=UNKNOWN, created=at, due=at)
+        )
+    if tags := request.get("Tags"):
+        ctx.tx.tags.put(arn, {t["Key"]: t["Value"] for t in tags})
+
+
+def _check(spec: Json) -> None:
+    """What AWS refuses although each value alone is valid."""
+    if spec.get("ThresholdMetricId") or spec.get("EvaluationCriteria"):
+        raise invalid("Clary does not serve anomaly detection and query alarms yet; give a Threshold.")
+    if spec.get("ComparisonOperator") not in COMPARISONS:
+        raise invalid(f"The parameter ComparisonOperator must be one of {', '.join(COMPARISONS)}.")
+    for name in ("EvaluationPeriods", "Threshold"):
+        if name not in spec:
+            raise _missing(name)
+    if spec.get("DatapointsToAlarm", 1) > spec["EvaluationPeriods"]:
+        raise invalid("The parameter DatapointsToAlarm must be less than or equal to EvaluationPeriods.")
+    if "Metrics" in spec:
+        if "MetricName" in spec:
+            raise contradictory("The parameters MetricName and Metrics cannot be given together.")
+        if sum(bool(q.get("ReturnData", True)) for q in spec["Metrics"]) != 1:
+            raise coded("ValidationError", "Exactly one element of the metrics list should return data.", 400)
+        return
+    for name in ("MetricName", "Namespace", "Period"):
+        if name not in spec:
+            raise _missing(name)
+    if ("Statistic" in spec) == ("ExtendedStatistic" in spec):
+        raise contradictory("Exactly one of the parameters Statistic and ExtendedStatistic must be given.")
+    check_statistic(spec.get("Statistic") or spec["ExtendedStatistic"])
+    check_period(spec["Period"])
+    if spec["Period"] * spec["EvaluationPeriods"] > _WINDOW:
+        raise coded(
+            "ValidationError",
+            "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400).",
+            400,
+        )
+
+
+def _shown(row: Row) -> Json:
+    return {
+        "OKActions": [], "AlarmActions": [], "InsufficientDataActions": [], "Dimensions": [], **row.view(),
+        "AlarmName": row.name, "AlarmArn": row.arn,
+    }  # fmt: skip
+
+
+@cloudwatch.operation
+def describe_alarms(ctx: Context, request: Json) -> Json:
+    """Alarms by name."""
+    rows = sorted(ctx.tx.rows.list("Alarm", ctx.account, ctx.region), key=lambda r: r.name)
+    if (names := request.get("AlarmNames")) is not None:
+        rows = [r for r in rows if r.name in names]
+    if prefix := request.get("AlarmNamePrefix"):
+        rows = [r for r in rows if r.name.startswith(prefix)]
+    if state := request.get("StateValue"):
+        rows = [r for r in rows if r.state == state]
+    if prefix := request.get("ActionPrefix"):
+        rows = [r for r in rows if any(a.startswith(prefix) for m in _ACTIONS.values() for a in r.spec.get(m) or ())]
+    if request.get("AlarmTypes") == ["CompositeAlarm"]:
+        rows = []
+    after, limit = request.get("NextToken", ""), min(request.get("MaxRecords", 50), 100)
+    rows = [r for r in rows if r.name > after]
+    answer: Json = {"MetricAlarms": [_shown(r) for r in rows[:limit]], "CompositeAlarms": []}
+    return {**answer, "NextToken": rows[limit - 1].name} if len(rows) > limit else answer
+
+
+@cloudwatch.operation
+def describe_alarms_for_metric(ctx: Context, request: Json) -> Json:
+    """The alarms on one metric."""
+    wanted = sorted((d["Name"], d["Value"]) for d in request.get("Dimensions") or ())
+
+    def fits(row: Row) -> bool:
+        have = sorted((d["Name"], d["Value"]) for d in row.spec.get("Dimensions") or ())
+        same = all(row.spec.get(n) == request[n] for n in ("MetricName", "Namespace"))
+        optional = (n for n in ("Statistic", "ExtendedStatistic", "Period", "Unit") if n in request)
+        return same and have == wanted and all(row.spec.get(n) == request[n] for n in optional)
+
+    return {"MetricAlarms": [_shown(r) for r in ctx.tx.rows.list("Alarm", ctx.account, ctx.region) if fits(r)]}
+
+
+@cloudwatch.operation
+def delete_alarms(ctx: Context, request: Json) -> None:
+    """Remove alarms, all or none."""
+    rows = [(name, ctx.get("Alarm", name)) for name in request["AlarmNames"]]
+    if absent := [name for name, row in rows if row is None]:
+        raise coded("ResourceNotFound", f"Unknown alarms: {', '.join(absent)}", 404)
+    for _, row in rows:
+        if row is not None:
+            ctx.tx.rows.delete(row)
+
+
+def _find(ctx: Context, name: str) -> Row:
+    if (found := ctx.get("Alarm", name)) is None:
+        raise coded("ResourceNotFound", f"Unknown alarm: {name}", 404)
+    return found
+
+
+@cloudwatch.operation
+def enable_alarm_actions(ctx: Context, request: Json) -> None:
+    """Let alarms act."""
+    _switch(ctx, request, True)
+
+
+@cloudwatch.operation
+def disable_alarm_actions(ctx: Context, request: Json) -> None:
+    """Keep alarms from acting; their states still change."""
+    _switch(ctx, request, False)
+
+
+def _switch(ctx: Context, request: Json, enabled: bool) -> None:
+    for name in request["AlarmNames"]:
+        if (row := ctx.get("Alarm", name)) is not None:
+            ctx.tx.rows.save(row, spec={**row.spec, "ActionsEnabled": enabled})
+
+
+@cloudwatch.operation
+def set_alarm_state(ctx: Context, request: Json) -> None:
+    """Put an alarm into a state until it is evaluated again; its actions happen."""
+    row = _find(ctx, request["AlarmName"])
+    data = request.get("StateReasonData")
+    status, private = changed(ctx.platform.services, ctx.tx, row, request["StateValue"], request["StateReason"], data)
+    ctx.tx.rows.save(row, status=status, private=private, state=request["StateValue"], due=now() + 10)
+
+
+@cloudwatch.operation
+def describe_alarm_history(ctx: Context, request: Json) -> Json:
+    """What happened to alarms, newest first."""
+    rows = ctx.tx.rows.list("Alarm", ctx.account, ctx.region)
+    if name := request.get("AlarmName"):
+        rows = [r for r in rows if r.name == name]
+    items = [
+        {**item, "AlarmName": r.name, "AlarmType": "MetricAlarm"} for r in rows for item in r.private.get("history", [])
+    ]
+    if kind := request.get("HistoryItemType"):
+        items = [i for i in items if i["HistoryItemType"] == kind]
+    start = request["StartDate"].timestamp() if "StartDate" in request else 0.0
+    end = request["EndDate"].timestamp() if "EndDate" in request else now() + 1
+    items = [i for i in items if start <= i["Timestamp"] <= end]
+    newest = request.get("ScanBy", "TimestampDescending") == "TimestampDescending"
+    items.sort(key=lambda i: float(i["Timestamp"]), reverse=newest)
+    return {"AlarmHistoryItems": items[: min(request.get("MaxRecords", 100), MAX_RESULTS)]}
+
+
+def changed(
+    services: Json, tx: Transaction, row: Row, state: str, reason: str, data: str | None = None
+) -> tuple[Json, Json]:
+    """An alarm's status and notes after it changed its state; its actions are carried out."""
+    at, before = now(), row.status
+    status = {
+        **before, "StateValue": state, "StateReason": reason[:1023], "StateUpdatedTimestamp": at,
+        **({"StateReasonData": data} if data else {}),
+    }  # fmt: skip
+    if state == before["StateValue"]:
+        return status, row.private
+    status["StateTransitionedTimestamp"] = at
+    detail = {
+        "oldState": {"stateValue": before["StateValue"], "stateReason": before["StateReason"]},
+        "newState": {"stateValue": state, "stateReason": reason},
+    }
+    summary = f"Alarm updated from {before['StateValue']} to {state}"
+    private = _noted(row, "StateUpdate", summary, detail)
+    if row.spec.get("ActionsEnabled", True):
+        for arn in row.spec.get(_ACTIONS[state]) or ():
+            private = _noted(
+                Row(**{**_fields(row), "private": private}),
+                "Action",
+                _act(services, tx, row, arn, state),
+                {"actionState": arn},
+            )
+    return status, private
+
+
+def _act(services: Json, tx: Transaction, row: Row, arn: str, state: str) -> str:
+    for action in services.get("alarm_actions", ()):
+        if (done := action(tx, row, arn, state)) is not None:
+            return str(done)
+    return f"Failed to execute action {arn}: Clary does not serve actions of this kind yet"
+
+
+def _fields(row: Row) -> Json:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def _noted(row: Row, kind: str, summary: str, detail: Json) -> Json:
+    """A row's notes with one more item of history."""
+    item = {
+        "Timestamp": now(), "HistoryItemType": kind, "HistorySummary": summary,
+        "HistoryData": orjson.dumps({"version": "1.0", "at": write_time(now()), **detail}).decode(),
+    }  # fmt: skip
+    return {**row.private, "history": [*row.private.get("history", [])[-MAX_HISTORY + 1 :], item]}

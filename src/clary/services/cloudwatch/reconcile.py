@@ -1,0 +1,75 @@
+"""Evaluates alarms: reads the last periods of their metrics and judges them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ...clock import now
+from ...control.loop import Outcome
+from ...provider.errors import AwsError
+from ...provider.platform import Platform
+from ...store.database import Transaction
+from ...store.rows import Row
+from .alarms import changed
+from .evaluation import UNKNOWN, Judgement, Rule, judge
+from .metrics import results
+
+Json = dict[str, Any]
+_LATE_SECONDS = 3  # points of a period arrive a little after its end
+
+
+class AlarmReconciler:
+    """Metric alarms."""
+
+    kind = "Alarm"
+
+    def __init__(self, platform: Platform):
+        self._platform = platform
+
+    async def reconcile(self, row: Row) -> Outcome:
+        """One evaluation."""
+        status, private = await asyncio.to_thread(self._platform.database.attempt, lambda tx: self._evaluate(tx, row))
+        period = _period(row.spec)
+        return Outcome(status, private, status["StateValue"], again=2.0 if period < 60 else 10.0)
+
+    def _evaluate(self, tx: Transaction, row: Row) -> tuple[Json, Json]:
+        found = self._judge(tx, row)
+        if found is None:
+            return row.status, row.private
+        return changed(self._platform.services, tx, row, found.state, found.reason)
+
+    def _judge(self, tx: Transaction, row: Row) -> Judgement | None:
+        spec, period = row.spec, _period(row.spec)
+        count = int(spec["EvaluationPeriods"])
+        rule = Rule(
+            spec["ComparisonOperator"], spec["Threshold"], count, int(spec.get("DatapointsToAlarm") or count),
+            spec.get("TreatMissingData", "missing"),
+        )  # fmt: skip
+        end = int(now() - _LATE_SECONDS) // period * period
+        start = end - count * period
+        queries = spec.get("Metrics") or [{"Id": "m", "MetricStat": _stat(spec)}]
+        try:
+            found = results(tx, row.account, row.region, queries, start, end)
+        except AwsError as error:
+            return Judgement(UNKNOWN, f"Failed to evaluate the metrics: {error.message}")
+        wanted = next(q["Id"] for q in queries if q.get("ReturnData", True))
+        series = found[wanted]
+        return judge(rule, [(at, series.get(at)) for at in range(start, end, period)], row.state)
+
+
+def _stat(spec: Json) -> Json:
+    metric = {n: spec[n] for n in ("Namespace", "MetricName", "Dimensions") if n in spec}
+    stat: Json = {
+        "Metric": metric,
+        "Period": spec["Period"],
+        "Stat": spec.get("Statistic") or spec["ExtendedStatistic"],
+    }
+    return {**stat, "Unit": spec["Unit"]} if "Unit" in spec else stat
+
+
+def _period(spec: Json) -> int:
+    if "Metrics" in spec:
+        stats = [q["MetricStat"]["Period"] for q in spec["Metrics"] if "MetricStat" in q]
+        return int(max(stats, default=60))
+    return int(spec["Period"])

@@ -1,0 +1,129 @@
+"""CloudWatch's metrics of endpoints: what the fronts counted, and zeros for those that were idle.
+
+Source: AWS, "SageMaker AI metrics in Amazon CloudWatch" (names, units, and which value each request counts as).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, insert, select
+
+from ....clock import now
+from ....provider.platform import Platform
+from ....store.database import Transaction
+from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
+from ....store.schema import metric_file
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+NAMESPACE = "AWS/SageMaker"
+_EVERY_SECONDS = 1.0
+_IDLE = ("Invocations", "InvocationsPerInstance")
+
+
+@contextlib.asynccontextmanager
+async def running(platform: Platform) -> AsyncIterator[None]:
+    """Store metrics while the block runs."""
+    folder = platform.settings.folder / "run" / "metrics"
+    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(_forget_removed, platform, folder)
+
+    async def work() -> None:
+        zeroed = int(now()) // MINUTE
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            try:
+                await asyncio.to_thread(ingest, platform, folder)
+                minute = int(now() - 2) // MINUTE
+                if minute > zeroed:
+                    await asyncio.to_thread(zeros, platform, (minute - 1) * MINUTE)
+                    zeroed = minute
+            except Exception:  # metrics must not end with one bad file or a database that is away
+                log.exception("storing the endpoints' metrics failed")
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _forget_removed(platform: Platform, folder: Path) -> None:
+    """Names of files that a crash let us remove but not forget."""
+    with platform.database.write() as tx:
+        present = [p.name for p in folder.glob("*.json")]
+        tx.connection.execute(delete(metric_file).where(metric_file.c.name.not_in(present)))
+
+
+def ingest(platform: Platform, folder: Path) -> int:
+    """Store what the fronts handed over, each file once; how many files there were."""
+    paths = sorted(folder.glob("*.json"))
+    for path in paths:
+        try:
+            document = orjson.loads(path.read_bytes())
+        except ValueError:
+            log.warning("the metrics file %s cannot be read; it is removed", path.name)
+            path.unlink()
+            continue
+        platform.database.attempt(partial(_store, name=path.name, document=document))
+        path.unlink(missing_ok=True)
+        with platform.database.write() as tx:
+            tx.connection.execute(delete(metric_file).where(metric_file.c.name == path.name))
+    return len(paths)
+
+
+def _store(tx: Transaction, name: str, document: list[Json]) -> None:
+    if tx.connection.execute(select(metric_file.c.name).where(metric_file.c.name == name)).first():
+        return  # stored before a crash kept the file from being removed
+    tx.connection.execute(insert(metric_file), {"name": name})
+    rows = MetricRows(tx.connection)
+    for item in document:
+        count = float(item["invocations"])
+        for metric, total in (
+            ("Invocations", count), ("InvocationsPerInstance", item["per_instance"]),
+            ("Invocation4XXErrors", item["client_errors"]), ("Invocation5XXErrors", item["server_errors"]),
+            ("InvocationModelErrors", item["model_errors"]),
+        ):  # fmt: skip
+            rows.add(_key(item["variant"], metric), item["at"], "None", _ones(count, float(total)))
+        for metric, part in (("ModelLatency", "model"), ("OverheadLatency", "overhead")):
+            found = item[part]
+            samples = {float(v): float(n) for v, n in found["samples"]}
+            statistics = Statistics(found["count"], found["total"], found["low"], found["high"], samples)
+            rows.add(_key(item["variant"], metric), item["at"], "Microseconds", statistics)
+
+
+def _ones(count: float, total: float) -> Statistics:
+    """Values that are one or zero for each request (or one over the instances): their sum is what matters."""
+    value = total / count if count else 0.0
+    if value in (0.0, 1.0) or total != int(total):
+        return Statistics(count, total, value, value, {value: count})
+    return Statistics(count, total, 0.0, 1.0, {0.0: count - total, 1.0: total})
+
+
+def _key(variant: list[str], metric: str) -> MetricKey:
+    account, region, endpoint, name = variant
+    return MetricKey(account, region, NAMESPACE, metric, (("EndpointName", endpoint), ("VariantName", name)))
+
+
+def zeros(platform: Platform, minute: int) -> None:
+    """Store zeros for the variants that had no requests in a minute: scaling in depends on them."""
+    with platform.database.read() as tx:
+        rows = [r for r in tx.rows.list("Endpoint") if r.state in ("InService", "Updating") and r.created < minute]
+    if not rows:
+        return
+    with platform.database.write() as tx:
+        metrics = MetricRows(tx.connection)
+        for row in rows:
+            for variant in (row.private.get("current") or {}).get("variants", ()):
+                for metric in _IDLE:
+                    key = _key([row.account, row.region, row.name, variant["VariantName"]], metric)
+                    metrics.ensure_zero(key, minute, "None")

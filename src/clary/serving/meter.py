@@ -1,0 +1,112 @@
+"""What the front counts for CloudWatch: requests, errors and latencies of each variant, handed to control by file.
+
+A file is written aside and renamed, holds what came since the last one, and is removed by control once it is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from math import log2
+from pathlib import Path
+
+import orjson
+
+_STEPS = 8
+"""Buckets of a latency for each doubling: a percentile is right to about 5 %."""
+
+
+class Latencies:
+    """Latencies in microseconds, by buckets of equal ratio."""
+
+    __slots__ = ("buckets", "count", "high", "low", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.low = float("inf")
+        self.high = 0.0
+        self.buckets: dict[int, int] = {}
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        micros = seconds * 1e6
+        self.count += 1
+        self.total += micros
+        if micros < self.low:
+            self.low = micros
+        if micros > self.high:
+            self.high = micros
+        bucket = int(log2(micros) * _STEPS) if micros > 1 else 0
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def document(self) -> dict[str, object]:
+        """As it is handed over: a bucket stands for its middle."""
+        samples = [[round(2 ** ((b + 0.5) / _STEPS), 1), n] for b, n in self.buckets.items()]
+        return {"count": self.count, "total": self.total, "low": self.low, "high": self.high, "samples": samples}
+
+
+class Meter:
+    """The counts of one variant since they were last handed over."""
+
+    __slots__ = ("client_errors", "invocations", "model", "model_errors", "overhead", "per_instance", "server_errors")
+
+    def __init__(self) -> None:
+        self.invocations = self.client_errors = self.server_errors = self.model_errors = 0
+        self.per_instance = 0.0
+        self.model = Latencies()
+        self.overhead = Latencies()
+
+    def answered(self, status: int, instances: int, model: float, overhead: float) -> None:
+        """Count a request that reached a model: its status (0: none came), and where its seconds went."""
+        self.invocations += 1
+        self.per_instance += 1 / (instances or 1)
+        self.model.add(model)
+        self.overhead.add(overhead)
+        if not 200 <= status < 300:
+            self.model_errors += 1
+            if 400 <= status < 500:
+                self.client_errors += 1
+            else:
+                self.server_errors += 1
+
+
+Variant = tuple[str, str, str, str]
+"""Account, region, endpoint, variant."""
+
+
+class Meters:
+    """The meters of all variants."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._running: dict[Variant, Meter] = {}
+        self._number = 0
+
+    def of(self, variant: Variant) -> Meter:
+        """A variant's meter; it is another one after each hand-over, so it is looked up, not kept."""
+        found = self._running.get(variant)
+        if found is None:
+            found = self._running[variant] = Meter()
+        return found
+
+    def hand_over(self) -> None:
+        """Write what was counted, if anything was."""
+        if not self._running:
+            return
+        running, self._running = self._running, {}
+        minute = int(time.time()) // 60 * 60
+        document = [
+            {
+                "variant": variant, "at": minute, "invocations": m.invocations, "per_instance": m.per_instance,
+                "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
+                "model": m.model.document(), "overhead": m.overhead.document(),
+            }
+            for variant, m in running.items()
+        ]  # fmt: skip
+        self._folder.mkdir(exist_ok=True)
+        self._number += 1
+        path = self._folder / f"{time.time_ns()}-{os.getpid()}-{self._number}.json"
+        aside = path.with_suffix(".new")
+        aside.write_bytes(orjson.dumps(document))
+        os.rename(aside, path)
