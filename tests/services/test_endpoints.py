@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import tarfile
 import threading
 from typing import Any
@@ -355,6 +357,62 @@ def transform_fn(model, body, content_type, accept):
     }
     twice["ShadowProductionVariants"] = [{**variant, "VariantName": "S", "ModelName": name}]
     assert "exactly one" in refused(sagemaker.create_endpoint_config, **twice)["Error"]["Message"]
+
+
+def test_requests_are_captured(platform: Platform, name: str, model_data: str) -> None:
+    s3, sagemaker, runtime = (platform.client(s) for s in ("s3", "sagemaker", "sagemaker-runtime"))
+    s3.create_bucket(Bucket=name)
+    configure(platform, name, model_data)
+    variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    rule = {
+        "EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": f"s3://{name}/captured",
+        "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+    }  # fmt: skip
+    for suffix, changes in (("on", {}), ("lost", {"DestinationS3Uri": "s3://no-such-bucket-anywhere/x"})):
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=f"{name}-{suffix}", ProductionVariants=[variant], DataCaptureConfig={**rule, **changes}
+        )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-on")
+    assert settled(platform, name)["DataCaptureConfig"] == {
+        "EnableCapture": True, "CaptureStatus": "Started", "CurrentSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{name}/captured", "KmsKeyId": "",
+    }  # fmt: skip
+    body = csv(table()[:1, 1:])
+    answer = runtime.invoke_endpoint(
+        EndpointName=name, ContentType="text/csv; charset=utf-8", Body=body, InferenceId="mine", CustomAttributes="a=b"
+    )["Body"].read()  # fmt: skip
+    runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Accept="application/json", Body=body)
+    refused(runtime.invoke_endpoint, EndpointName=name, ContentType="text/csv", Body=b"a,b")
+
+    def captured() -> list[dict[str, Any]]:
+        keys = [o["Key"] for o in s3.list_objects_v2(Bucket=name, Prefix="captured/").get("Contents", [])]
+        assert all(
+            re.fullmatch(rf"captured/{name}/A/\d{{4}}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{{3}}-[0-9a-f-]{{36}}\.jsonl", k)
+            for k in keys
+        )
+        texts = [s3.get_object(Bucket=name, Key=k)["Body"].read() for k in keys]
+        return [json.loads(line) for text in texts for line in text.splitlines()]
+
+    until(lambda: len(captured()) == 2, what="both successes are captured")
+    first, second = sorted(captured(), key=lambda c: "inferenceId" not in c["eventMetadata"])
+    assert first["captureData"] == {
+        "endpointInput": {
+            "observedContentType": "text/csv; charset=utf-8", "mode": "INPUT", "data": body.decode(), "encoding": "CSV",
+        },
+        "endpointOutput": {
+            "observedContentType": "text/csv; charset=utf-8", "mode": "OUTPUT", "data": answer.decode(), "encoding": "CSV",
+        },
+    }  # fmt: skip
+    assert (first["eventMetadata"]["inferenceId"], first["eventMetadata"]["customAttributes"]) == ("mine", ["a=b"])
+    assert first["eventVersion"] == "0"
+    output = second["captureData"]["endpointOutput"]
+    assert output["encoding"] == "BASE64"
+    assert json.loads(base64.b64decode(output["data"]))["predictions"][0]["score"] == float(answer)
+    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-lost")
+    assert settled(platform, name)["DataCaptureConfig"]["DestinationS3Uri"] == "s3://no-such-bucket-anywhere/x"
+    assert runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)["Body"].read() == answer
+    until(lambda: "no-such-bucket-anywhere" in platform.log(), what="the loss is logged")
 
 
 def test_answers_in_pieces(sqlite_platform: Platform, name: str) -> None:

@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._endpoint: LiveEndpoint | None = None
         self._variant: LiveVariant | None = None
         self._began = self._submitted = 0.0
+        self._captured: bytes | None = None  # the body, when this request is captured
         self._behind: bytes = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -247,6 +248,8 @@ class Connection(asyncio.Protocol):
             frames.IN_PIECES if in_pieces else b"",
         )  # fmt: skip
         self._variant = variant
+        capture = endpoint.capture
+        self._captured = body if capture is not None and random.random() * 100 < capture.percent else None
         self._submitted = time.perf_counter()
         if endpoint.shadow is not None and random.random() < endpoint.shadowed:
             self._shadow(endpoint, head.removesuffix(frames.IN_PIECES), body)
@@ -293,7 +296,19 @@ class Connection(asyncio.Protocol):
         )
         self._measure(200)
         self._count(200)
+        if self._captured is not None:
+            self._capture(self._captured, content_type, custom, body)
         self._done()
+
+    def _capture(self, asked: bytes, content_type: bytes, custom: bytes, answer: bytes) -> None:
+        endpoint, variant, get = self._endpoint, self._variant, self._headers.get
+        if endpoint is None or variant is None or endpoint.capture is None:
+            return
+        self._front.captures.add(
+            endpoint.capture, (endpoint.account, endpoint.region, endpoint.name, variant.name),
+            (get(b"content-type", b""), asked), (content_type, answer), get(b"x-amzn-sagemaker-inference-id", b""),
+            get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
+        )  # fmt: skip
 
     def _took_whole(self, head: bytes, body: bytes) -> None:
         status, content_type, custom = head.split(frames.SEPARATOR, 2)
@@ -383,7 +398,7 @@ class Connection(asyncio.Protocol):
         counts[key] = counts.get(key, 0) + 1
 
     def _done(self) -> None:
-        self._endpoint = self._variant = self._pieces = None
+        self._endpoint = self._variant = self._pieces = self._captured = None
         if self._held:
             self._let_go()
         self._touched = time.monotonic()

@@ -18,6 +18,7 @@ from pathlib import Path
 from ..log import configure
 from ..supervision import Lifeline
 from .authenticate import Authenticator
+from .capture import Captures
 from .connection import STALL_SECONDS, Connection, ignore, is_invoke
 from .meter import Meters
 from .router import Router
@@ -44,6 +45,7 @@ class Front:
         self.channel: socket.socket | None = None
         self.mending = False
         self.meters = Meters(run / "metrics")
+        self.captures = Captures(run / "capture")
         self.router = Router(self.mend_soon)
         self.reload()
 
@@ -235,8 +237,10 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
             front.tick()
             (run / "front.metrics").write_bytes(front.metrics())
             front.meters.hand_over()
+            front.captures.hand_over()
     finally:
         front.meters.hand_over()
+        front.captures.hand_over()
         channel.cancel()
         server.close()
         for connection in list(front.connections):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from .link import Link
-from .table import Replica, Table
+from .table import Capture, Replica, Table
 
 Links = dict[Replica, Link]
 
@@ -41,7 +41,18 @@ class LiveVariant:
 class LiveEndpoint:
     """An endpoint ready to route. A shadow variant gets its weight over the production variants' weight of requests."""
 
-    __slots__ = ("_cumulative", "_only", "_weighted", "account", "by_name", "name", "region", "shadow", "shadowed")
+    __slots__ = (
+        "_cumulative",
+        "_only",
+        "_weighted",
+        "account",
+        "by_name",
+        "capture",
+        "name",
+        "region",
+        "shadow",
+        "shadowed",
+    )
 
     def __init__(
         self,
@@ -50,6 +61,7 @@ class LiveEndpoint:
         name: str,
         variants: list[tuple[LiveVariant, float]],
         shadow: tuple[LiveVariant, float] | None = None,
+        capture: Capture | None = None,
     ):
         self.account = account
         self.region = region
@@ -58,6 +70,7 @@ class LiveEndpoint:
         self._weighted = [v for v, w in variants if w > 0]
         self._cumulative = list(accumulate(w for _, w in variants if w > 0))
         self._only = self._weighted[0] if len(self._weighted) == 1 else None
+        self.capture = capture
         self.shadow = shadow[0] if shadow else None
         self.shadowed = shadow[1] / (sum(w for _, w in variants) or 1.0) if shadow else 0.0
 
@@ -99,7 +112,7 @@ class Router:
                 else:
                     variants.append((live, variant.weight))
             key = (endpoint.account, endpoint.region, endpoint.name)
-            endpoints[key] = LiveEndpoint(*key, variants, shadow)
+            endpoints[key] = LiveEndpoint(*key, variants, shadow, endpoint.capture)
         for replica, link in self._links.items():
             if links.get(replica) is not link:
                 link.close()

@@ -36,6 +36,18 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """What is captured of an endpoint's requests, and where to."""
+
+    target: str  # an S3 prefix
+    percent: float
+    input: bool
+    output: bool
+    csv: tuple[str, ...] = ()  # content types that are kept as text
+    json: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One endpoint that is in service."""
 
@@ -43,6 +55,7 @@ class Endpoint:
     region: str
     name: str
     variants: tuple[Variant, ...]
+    capture: Capture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,8 @@ class Table:
 
 def _endpoint(raw: Json) -> Endpoint:
     variants = tuple(Variant(**{**v, "replicas": tuple(Replica(**r) for r in v["replicas"])}) for v in raw["variants"])
-    return Endpoint(raw["account"], raw["region"], raw["name"], variants)
+    capture = Capture(**raw["capture"]) if raw.get("capture") else None
+    return Endpoint(raw["account"], raw["region"], raw["name"], variants, capture)
 
 
 def write(path: Path, table: Table) -> None:

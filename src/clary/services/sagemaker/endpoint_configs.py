@@ -7,6 +7,7 @@ from typing import Any
 from ...provider.context import Context
 from ...provider.errors import ValidationException
 from ...provider.pages import page
+from ...store.object import split_uri
 from ...store.rows import Row
 from . import models, sagemaker, tags
 
@@ -40,6 +41,11 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     spec["ProductionVariants"] = [_variant(ctx, v) for v in variants]
     if shadows:
         spec["ShadowProductionVariants"] = [_variant(ctx, v) for v in shadows]
+    if (capture := spec.get("DataCaptureConfig")) is not None:
+        try:
+            split_uri(capture["DestinationS3Uri"])
+        except ValueError as error:
+            raise ValidationException(f"DataCaptureConfig.DestinationS3Uri: {error}.") from None
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("EndpointConfig", ctx.account, ctx.region, name, arn, spec))
     tags.put(ctx, arn, request.get("Tags"))
@@ -49,8 +55,6 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
 def _refuse_unserved(request: Json) -> None:
     """Features that would silently do nothing are refused by name."""
     unserved = [n for n in ("AsyncInferenceConfig", "ExplainerConfig") if request.get(n)]
-    if (request.get("DataCaptureConfig") or {}).get("EnableCapture"):
-        unserved.append("DataCaptureConfig")
     if any(v.get("ServerlessConfig") for v in request["ProductionVariants"]):
         unserved.append("ServerlessConfig")
     strategies = {

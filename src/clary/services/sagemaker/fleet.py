@@ -69,7 +69,8 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
         }
         for v in (*config.spec["ProductionVariants"], *shadows)
     ]
-    return {"number": number, "config": config.name, "variants": variants, "slots": {}}
+    fleet = {"number": number, "config": config.name, "variants": variants, "slots": {}}
+    return {**fleet, "capture": config.spec["DataCaptureConfig"]} if "DataCaptureConfig" in config.spec else fleet
 
 
 def variant(name: str, model: Row, instance_type: str, count: int) -> Json:

@@ -99,6 +99,9 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
 def _retain(row: Row, upcoming: Json, excluded: list[Json]) -> None:
     """Keep the present counts and weights of variants that go on."""
     dropped = {e["VariantPropertyType"] for e in excluded}
+    old_capture = (row.private.get("current") or {}).get("capture")
+    if "DataCaptureConfig" not in dropped and old_capture is not None:
+        upcoming["capture"] = old_capture
     present = {v["VariantName"]: v for v in (row.private.get("current") or {}).get("variants", [])}
     for variant in upcoming["variants"]:
         if (old := present.get(variant["VariantName"])) is None:

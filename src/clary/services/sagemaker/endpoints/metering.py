@@ -5,10 +5,8 @@ Source: AWS, "SageMaker AI metrics in Amazon CloudWatch" (names, units, and whic
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import orjson
 from sqlalchemy import delete, insert, select
 
 from ....clock import now
+from ....control.chores import repeated
 from ....provider.platform import Platform
 from ....store.database import Transaction
 from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
@@ -30,31 +29,22 @@ _EVERY_SECONDS = 1.0
 _IDLE = ("Invocations", "InvocationsPerInstance")
 
 
-@contextlib.asynccontextmanager
-async def running(platform: Platform) -> AsyncIterator[None]:
+def running(platform: Platform) -> AbstractAsyncContextManager[None]:
     """Store metrics while the block runs."""
     folder = platform.settings.folder / "run" / "metrics"
     folder.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(_forget_removed, platform, folder)
+    _forget_removed(platform, folder)
+    zeroed = int(now()) // MINUTE
 
-    async def work() -> None:
-        zeroed = int(now()) // MINUTE
-        while True:
-            await asyncio.sleep(_EVERY_SECONDS)
-            try:
-                await asyncio.to_thread(ingest, platform, folder)
-                minute = int(now() - 2) // MINUTE
-                if minute > zeroed:
-                    await asyncio.to_thread(zeros, platform, (minute - 1) * MINUTE)
-                    zeroed = minute
-            except Exception:  # metrics must not end with one bad file or a database that is away
-                log.exception("storing the endpoints' metrics failed")
+    def work() -> None:
+        nonlocal zeroed
+        ingest(platform, folder)
+        minute = int(now() - 2) // MINUTE
+        if minute > zeroed:
+            zeros(platform, (minute - 1) * MINUTE)
+            zeroed = minute
 
-    task = asyncio.create_task(work())
-    try:
-        yield
-    finally:
-        task.cancel()
+    return repeated(_EVERY_SECONDS, "storing the endpoints' metrics", work)
 
 
 def _forget_removed(platform: Platform, folder: Path) -> None:

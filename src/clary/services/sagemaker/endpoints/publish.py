@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....provider.platform import Platform
-from ....serving.table import Endpoint, Key, Replica, Table, Variant, write
+from ....serving.table import Capture, Endpoint, Key, Replica, Table, Variant, write
 from ....store.rows import Row
 from .. import fleet
 
@@ -74,7 +74,19 @@ class Publisher:
             )
             for v in current["variants"]
         )  # fmt: skip
-        return Endpoint(row.account, row.region, row.name, variants)
+        return Endpoint(row.account, row.region, row.name, variants, _capture(current.get("capture")))
+
+
+def _capture(config: Json | None) -> Capture | None:
+    if config is None or not config.get("EnableCapture"):
+        return None
+    modes = {o["CaptureMode"] for o in config["CaptureOptions"]}
+    kinds = config.get("CaptureContentTypeHeader") or {}
+    return Capture(
+        config["DestinationS3Uri"], config["InitialSamplingPercentage"], bool(modes & {"Input", "InputAndOutput"}),
+        bool(modes & {"Output", "InputAndOutput"}), tuple(kinds.get("CsvContentTypes", ())),
+        tuple(kinds.get("JsonContentTypes", ())),
+    )  # fmt: skip
 
 
 def signature(row_private: Json) -> str:

@@ -21,7 +21,7 @@ from .publish import Publisher, signature
 Json = dict[str, Any]
 
 
-_SHOWN = ("ProductionVariants", "ShadowProductionVariants", "PendingDeploymentSummary")
+_SHOWN = ("ProductionVariants", "ShadowProductionVariants", "PendingDeploymentSummary", "DataCaptureConfig")
 
 
 def log_group(name: str) -> str:
@@ -184,6 +184,13 @@ def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Js
     if current is not None:
         status["EndpointConfigName"] = current["config"]
         _show(status, current)
+        if (capture := current.get("capture")) is not None:
+            status["DataCaptureConfig"] = {
+                "EnableCapture": capture.get("EnableCapture", False),
+                "CaptureStatus": "Started" if capture.get("EnableCapture") else "Stopped",
+                "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
+                "DestinationS3Uri": capture["DestinationS3Uri"], "KmsKeyId": capture.get("KmsKeyId", ""),
+            }  # fmt: skip
         if upcoming is not None:
             status["PendingDeploymentSummary"] = {"EndpointConfigName": upcoming["config"], "StartTime": row.modified}
             _show(status["PendingDeploymentSummary"], upcoming)
