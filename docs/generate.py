@@ -27,6 +27,11 @@ _SERVICES = {
         "iam",
     ),
     "cloudwatch": ("clary.services.cloudwatch", ("metrics", "alarms"), "cloudwatch"),
+    "application-autoscaling": (
+        "clary.services.autoscaling",
+        ("targets", "policies", "schedules"),
+        "autoscaling",
+    ),
     "logs": ("clary.services.logs", (), "logs"),
     "sagemaker": (
         "clary.services.sagemaker",

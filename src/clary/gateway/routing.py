@@ -18,7 +18,7 @@ _BUCKET_HOST = re.compile(
 _VERSIONS = {"2011-06-15": "sts", "2010-05-08": "iam", "2010-08-01": "cloudwatch", "2010-05-15": "cloudformation"}
 _HOSTS = {
     "runtime.sagemaker": "sagemaker-runtime", "api.sagemaker": "sagemaker", "s3": "s3", "iam": "iam", "sts": "sts",
-    "logs": "logs", "monitoring": "cloudwatch",
+    "logs": "logs", "monitoring": "cloudwatch", "application-autoscaling": "application-autoscaling",
 }  # fmt: skip
 _SIGNED_AS = {"monitoring": "cloudwatch", "execute-api": "apigateway"}
 

@@ -14,7 +14,12 @@ def install(platform: Platform) -> Provider:
     """Bind the operations, and have alarms evaluated."""
     for module in ("metrics", "alarms"):
         import_module(f"{__name__}.{module}")  # importing binds
+    from .alarms import delete_alarm, put_alarm
+    from .metrics import results
     from .reconcile import AlarmReconciler
 
+    platform.services |= {
+        "cloudwatch.put_alarm": put_alarm, "cloudwatch.delete_alarm": delete_alarm, "cloudwatch.read": results,
+    }  # fmt: skip
     platform.services.setdefault("reconcilers", []).append(AlarmReconciler(platform))
     return cloudwatch

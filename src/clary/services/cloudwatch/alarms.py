@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -34,29 +35,35 @@ def _missing(name: str) -> AwsError:
 @cloudwatch.operation
 def put_metric_alarm(ctx: Context, request: Json) -> None:
     """Make an alarm, or replace one: its state stays."""
-    name = request["AlarmName"]
-    spec = {k: v for k, v in request.items() if k != "Tags"}
+    row = put_alarm(ctx.tx, ctx.account, ctx.region, {k: v for k, v in request.items() if k != "Tags"})
+    if tags := request.get("Tags"):
+        ctx.tx.tags.put(row.arn, {t["Key"]: t["Value"] for t in tags})
+
+
+def put_alarm(tx: Transaction, account: str, region: str, request: Json) -> Row:
+    """An alarm as ``PutMetricAlarm`` makes it, for services that make alarms of their own."""
+    name, spec, at = request["AlarmName"], dict(request), now()
     _check(spec)
     spec.setdefault("ActionsEnabled", True)
     spec.setdefault("TreatMissingData", "missing")
-    at = now()
     spec["AlarmConfigurationUpdatedTimestamp"] = at
-    present = ctx.get("Alarm", name)
-    arn = ctx.arn("cloudwatch", f"alarm:{name}")
+    present = tx.rows.get("Alarm", account, region, name)
     if present is not None:
         private = _noted(present, "ConfigurationUpdate", f'Alarm "{name}" updated', {"type": "Update"})
-        ctx.tx.rows.save(present, spec=spec, private=private, due=at)
-    else:
-        status = {
-            "StateValue": UNKNOWN, "StateReason": _FIRST, "StateUpdatedTimestamp": at, "StateTransitionedTimestamp": at,
-        }  # fmt: skip
-        row = Row("Alarm", ctx.account, ctx.region, name, arn, spec, status, state=UNKNOWN, created=at, due=at)
-        private = _noted(row, "ConfigurationUpdate", f'Alarm "{name}" created', {"type": "Create"})
-        ctx.tx.rows.add(
-            Row(row.kind, row.account, row.region, name, arn, spec, status, private, state=UNKNOWN, created=at, due=at)
-        )
-    if tags := request.get("Tags"):
-        ctx.tx.tags.put(arn, {t["Key"]: t["Value"] for t in tags})
+        return tx.rows.save(present, spec=spec, private=private, due=at)
+    arn = f"arn:aws:cloudwatch:{region}:{account}:alarm:{name}"
+    status = {
+        "StateValue": UNKNOWN, "StateReason": _FIRST, "StateUpdatedTimestamp": at, "StateTransitionedTimestamp": at,
+    }  # fmt: skip
+    row = Row("Alarm", account, region, name, arn, spec, status, state=UNKNOWN, created=at, due=at)
+    private = _noted(row, "ConfigurationUpdate", f'Alarm "{name}" created', {"type": "Create"})
+    return tx.rows.add(replace(row, private=private))
+
+
+def delete_alarm(tx: Transaction, account: str, region: str, name: str) -> None:
+    """Remove an alarm; one that is gone already is fine."""
+    if (row := tx.rows.get("Alarm", account, region, name)) is not None:
+        tx.rows.delete(row)
 
 
 def _check(spec: Json) -> None:
@@ -215,12 +222,8 @@ def changed(
     private = _noted(row, "StateUpdate", summary, detail)
     if row.spec.get("ActionsEnabled", True):
         for arn in row.spec.get(_ACTIONS[state]) or ():
-            private = _noted(
-                Row(**{**_fields(row), "private": private}),
-                "Action",
-                _act(services, tx, row, arn, state),
-                {"actionState": arn},
-            )
+            done = _act(services, tx, row, arn, state)
+            private = _noted(replace(row, private=private), "Action", done, {"actionState": arn})
     return status, private
 
 
@@ -229,10 +232,6 @@ def _act(services: Json, tx: Transaction, row: Row, arn: str, state: str) -> str
         if (done := action(tx, row, arn, state)) is not None:
             return str(done)
     return f"Failed to execute action {arn}: Clary does not serve actions of this kind yet"
-
-
-def _fields(row: Row) -> Json:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
 
 
 def _noted(row: Row, kind: str, summary: str, detail: Json) -> Json:
