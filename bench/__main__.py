@@ -256,6 +256,7 @@ def invocations(platform: Platform, folder: Path) -> None:
     with peer(command, port, MODEL=str(model)):
         rounds = [(load(platform.port, 64, ours), load(port, 64, theirs)) for _ in range(3)]
         single = [(load(platform.port, 1, ours), load(port, 1, theirs)) for _ in range(3)]
+        variations(platform, key, body)
     ratio = sorted(a["per_second"] / b["per_second"] for a, b in rounds)[1]
     best = max(rounds, key=lambda pair: pair[0]["per_second"])
     show(
@@ -271,6 +272,59 @@ def invocations(platform: Platform, folder: Path) -> None:
         "<= 1",
         slower <= 1,
     )
+
+
+def variations(platform: Platform, key: tuple[str, str], body: bytes) -> None:
+    """What data capture and weights over two variants leave of the plain endpoint's rate; the rate beside nginx's."""
+    sagemaker = platform.client("sagemaker")
+    variant = {"ModelName": "bench-invoke", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    capture = {
+        "EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": "s3://bench/captured",
+        "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+    }  # fmt: skip
+    configs: dict[str, dict[str, Any]] = {
+        "captured": {"ProductionVariants": [{**variant, "VariantName": "A"}], "DataCaptureConfig": capture},
+        "two": {"ProductionVariants": [{**variant, "VariantName": n} for n in "AB"]},
+    }
+    requests = {}
+    for name in ("invoke", *configs):
+        if name in configs:
+            sagemaker.create_endpoint_config(EndpointConfigName=f"bench-{name}", **configs[name])
+            sagemaker.create_endpoint(EndpointName=f"bench-{name}", EndpointConfigName=f"bench-{name}")
+            assert jobs.settled(platform, f"bench-{name}")["EndpointStatus"] == "InService"
+        path = f"/endpoints/bench-{name}/invocations"
+        requests[name] = http("POST", platform.port, path, body, {"Content-Type": "text/csv"}, "sagemaker", key)
+    found: dict[str, list[float]] = {name: [] for name in requests}
+    for _ in range(3):
+        for name, request in requests.items():
+            found[name].append(load(platform.port, 64, request)["per_second"])
+    for name, what, goal in (("captured", "with data capture", 0.8), ("two", "over two variants", 0.9)):
+        ratio = sorted(a / b for a, b in zip(found[name], found["invoke"], strict=True))[1]
+        show(f"InvokeEndpoint {what}, over the plain endpoint's rate", f"{ratio:.2f}", f">= {goal}", ratio >= goal)
+        sagemaker.delete_endpoint(EndpointName=f"bench-{name}")
+    if (constant := _nginx_constant()) is not None:
+        ratio = sorted(found["invoke"])[1] / constant
+        show(
+            "InvokeEndpoint, over nginx answering a constant",
+            f"{ratio:.2f} (of {constant:.0f}/s)",
+            ">= 0.45",
+            ratio >= 0.45,
+        )
+
+
+def _nginx_constant() -> float | None:
+    """Requests a second that nginx answers with a constant; None where it or wrk is not installed."""
+    binary = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
+    if binary is None or shutil.which("wrk") is None:
+        return None
+    port, root = free_port(), Path(tempfile.mkdtemp(prefix="clary-bench-nginx-"))
+    (root / "nginx.conf").write_text(
+        f"daemon off; pid {root}/pid; error_log /dev/null; events {{}}\nhttp {{ access_log off; server {{ "
+        f"listen 127.0.0.1:{port}; keepalive_requests 100000000; location / {{ return 200 '0.5'; }} }} }}\n"
+    )
+    with peer([binary, "-c", str(root / "nginx.conf"), "-p", str(root)], port):
+        request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        return float(load(port, 64, request)["per_second"])
 
 
 def objects(platform: Platform, folder: Path) -> None:

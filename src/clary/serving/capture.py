@@ -1,45 +1,44 @@
-"""Data capture: requests and answers, gathered in memory and handed to control by file. Never slows or fails a request.
+"""Data capture: requests and answers, gathered as they are and handed to control by file. Never slows or fails a request.
 
-Format: AWS, "Capture data from real-time endpoint" (one JSON document a line).
+What they become in S3 is control's work (``endpoints/capturing.py``): on the way of a request nothing is encoded.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import time
-import uuid
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from . import frames
 from .table import Capture
 
 MAX_WAITING = 64 << 20
 """Bytes that may wait to be written; beyond, captures are dropped and counted."""
 LARGE = 4 << 20
+MANY = 20_000
 
-Place = tuple[str, str, str, str, str]
-"""Account, region, endpoint, variant, and the hour (yyyy/mm/dd/hh)."""
+Variant = tuple[str, str, str, str]
+"""Account, region, endpoint, variant."""
 
 
 class Captures:
-    """What was captured and is not yet written."""
+    """What was captured and is not yet written: pairs of a request (fields joined by NUL, and a body) and its answer."""
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._lines: dict[Place, list[bytes]] = {}
-        self._targets: dict[Place, str] = {}
+        self._items: dict[tuple[Variant, Capture], list[frames.Item]] = {}
         self._size = 0
+        self._count = 0
         self._number = 0
         self.dropped = 0
 
     def add(
         self,
         rule: Capture,
-        variant: tuple[str, str, str, str],
+        variant: Variant,
         request: tuple[bytes, bytes],
         answer: tuple[bytes, bytes],
         inference_id: bytes,
@@ -49,57 +48,31 @@ class Captures:
         if self._size > MAX_WAITING:
             self.dropped += 1
             return
-        data: dict[str, Any] = {}
-        if rule.input:
-            data["endpointInput"] = _part(rule, request, "INPUT")
-        if rule.output:
-            data["endpointOutput"] = _part(rule, answer, "OUTPUT")
-        now = time.gmtime()
-        meta: dict[str, Any] = {"eventId": str(uuid.uuid4())}
-        if inference_id:
-            meta["inferenceId"] = inference_id.decode("latin-1")
-        if attributes:
-            meta["customAttributes"] = [attributes.decode("latin-1")]
-        meta["inferenceTime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
-        line = orjson.dumps({"captureData": data, "eventMetadata": meta, "eventVersion": "0"})
-        place = (*variant, time.strftime("%Y/%m/%d/%H", now))
-        self._lines.setdefault(place, []).append(line)
-        self._targets[place] = rule.target
-        self._size += len(line)
-        if self._size > LARGE:
+        items = self._items.setdefault((variant, rule), [])
+        items.append((b"%b\0%b\0%b" % (request[0], inference_id, attributes), request[1]))
+        items.append(answer)
+        self._size += len(request[1]) + len(answer[1])
+        self._count += 1
+        if self._size > LARGE or self._count > MANY:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Write what waits, one file for each place. A disk that takes nothing loses captures, never requests."""
-        if not self._lines:
+        """Write what waits, one file for each variant. A disk that takes nothing loses captures, never requests."""
+        if not self._items:
             return
-        lines, targets = self._lines, self._targets
-        self._lines, self._targets, self._size = {}, {}, 0
-        for place, found in lines.items():
+        found, self._items = self._items, {}
+        self._size = self._count = 0
+        for (variant, rule), items in found.items():
             self._number += 1
             stamp = time.time_ns()
-            path = self._folder / f"{stamp}-{os.getpid()}-{self._number}.jsonl"
-            head = orjson.dumps({"place": place, "target": targets[place], "at": stamp / 1e9})
+            path = self._folder / f"{stamp}-{os.getpid()}-{self._number}.captured"
+            head = orjson.dumps({"variant": variant, "rule": rule, "at": stamp / 1e9})
             aside = path.with_suffix(".new")
             try:
                 self._folder.mkdir(exist_ok=True)
-                aside.write_bytes(b"\n".join((head, *found, b"")))
+                aside.write_bytes(frames.pack([(head, b""), *items]))
                 os.rename(aside, path)
             except OSError:
-                self.dropped += len(found)
+                self.dropped += len(items) // 2
                 with contextlib.suppress(OSError):
                     aside.unlink()
-
-
-def _part(rule: Capture, content: tuple[bytes, bytes], mode: str) -> dict[str, str]:
-    kind, body = content
-    name = kind.partition(b";")[0].strip().lower().decode("latin-1")
-    encoding = "CSV" if name in rule.csv else "JSON" if name in rule.json else "BASE64"
-    if encoding != "BASE64":
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            encoding = "BASE64"
-    if encoding == "BASE64":
-        text = base64.b64encode(body).decode()
-    return {"observedContentType": kind.decode("latin-1"), "mode": mode, "data": text, "encoding": encoding}

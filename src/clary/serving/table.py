@@ -93,7 +93,8 @@ class Table:
 
 def _endpoint(raw: Json) -> Endpoint:
     variants = tuple(Variant(**{**v, "replicas": tuple(Replica(**r) for r in v["replicas"])}) for v in raw["variants"])
-    capture = Capture(**raw["capture"]) if raw.get("capture") else None
+    rule = raw.get("capture")
+    capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
     return Endpoint(raw["account"], raw["region"], raw["name"], variants, capture)
 
 

@@ -1,7 +1,11 @@
-"""Stores what the fronts captured in S3, where AWS puts it: ``<target>/<endpoint>/<variant>/yyyy/mm/dd/hh/….jsonl``."""
+"""Stores what the fronts captured in S3, where AWS puts it: ``<target>/<endpoint>/<variant>/yyyy/mm/dd/hh/….jsonl``.
+
+Format: AWS, "Capture data from real-time endpoint" (one JSON document a line).
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import logging
@@ -15,6 +19,7 @@ import orjson
 
 from ....control.chores import repeated
 from ....provider.platform import Platform
+from ....serving import frames
 from ....store.object import NoSuchBucket, split_uri
 
 log = logging.getLogger(__name__)
@@ -31,12 +36,14 @@ def running(platform: Platform) -> AbstractAsyncContextManager[None]:
 
 def ingest(platform: Platform, folder: Path) -> int:
     """Store every file that was handed over. Its key follows from its name: storing it twice is harmless."""
-    paths = sorted(folder.glob("*.jsonl")) if folder.exists() else []
+    paths = sorted(folder.glob("*.captured")) if folder.exists() else []
     for path in paths:
-        head, _, lines = path.read_bytes().partition(b"\n")
         try:
-            bucket, key = _key(path.name, orjson.loads(head))
-            platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
+            data = path.read_bytes()
+            (text, _), *items = frames.unpack(data, 4, len(data) - 4)
+            head = orjson.loads(text)
+            bucket, key = _key(path.name, head)
+            platform.objects.put_file(bucket, key, io.BytesIO(_lines(path.name, head, items)), "application/json")
         except (ValueError, KeyError, NoSuchBucket) as error:
             log.warning("captured data of %s is lost: %r", path.name, error)
         path.unlink()
@@ -44,9 +51,45 @@ def ingest(platform: Platform, folder: Path) -> int:
 
 
 def _key(name: str, head: Json) -> tuple[str, str]:
-    bucket, prefix = split_uri(head["target"].rstrip("/"))
-    _, _, endpoint, variant, hour = head["place"]
+    bucket, prefix = split_uri(head["rule"]["target"].rstrip("/"))
+    _, _, endpoint, variant = head["variant"]
     at = time.gmtime(head["at"])
-    number = uuid.UUID(bytes=hashlib.sha256(name.encode()).digest()[:16], version=4)
-    file = f"{time.strftime('%M-%S', at)}-{int(head['at'] * 1000) % 1000:03d}-{number}.jsonl"
-    return bucket, "/".join(filter(None, (prefix, endpoint, variant, hour, file)))
+    file = f"{time.strftime('%M-%S', at)}-{int(head['at'] * 1000) % 1000:03d}-{_uuid(name)}.jsonl"
+    return bucket, "/".join(filter(None, (prefix, endpoint, variant, time.strftime("%Y/%m/%d/%H", at), file)))
+
+
+def _uuid(text: str) -> uuid.UUID:
+    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
+
+
+def _lines(name: str, head: Json, items: list[frames.Item]) -> bytes:
+    rule, moment = head["rule"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(head["at"]))
+    lines = []
+    for number, ((fields, asked), (kind, answer)) in enumerate(zip(items[::2], items[1::2], strict=True)):
+        asked_kind, inference_id, attributes = fields.split(frames.SEPARATOR, 2)
+        data: Json = {}
+        if rule["input"]:
+            data["endpointInput"] = _part(rule, asked_kind, asked, "INPUT")
+        if rule["output"]:
+            data["endpointOutput"] = _part(rule, kind, answer, "OUTPUT")
+        meta: Json = {"eventId": str(_uuid(f"{name}:{number}"))}
+        if inference_id:
+            meta["inferenceId"] = inference_id.decode("latin-1")
+        if attributes:
+            meta["customAttributes"] = [attributes.decode("latin-1")]
+        meta["inferenceTime"] = moment
+        lines.append(orjson.dumps({"captureData": data, "eventMetadata": meta, "eventVersion": "0"}))
+    return b"\n".join((*lines, b""))
+
+
+def _part(rule: Json, kind: bytes, body: bytes, mode: str) -> dict[str, str]:
+    name = kind.partition(b";")[0].strip().lower().decode("latin-1")
+    encoding = "CSV" if name in rule["csv"] else "JSON" if name in rule["json"] else "BASE64"
+    if encoding != "BASE64":
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            encoding = "BASE64"
+    if encoding == "BASE64":
+        text = base64.b64encode(body).decode()
+    return {"observedContentType": kind.decode("latin-1"), "mode": mode, "data": text, "encoding": encoding}

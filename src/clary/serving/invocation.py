@@ -1,0 +1,260 @@
+"""One prediction, from its signature to its answer: authenticate, route, forward, answer. No database on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from . import frames
+from .authenticate import Denied
+from .line import Line
+from .link import Link, Ticket
+from .model_error import model_error
+from .pieces import Pieces
+from .router import LiveEndpoint, LiveVariant
+
+if TYPE_CHECKING:
+    from .front import Front
+
+INVOKE_SECONDS = 60.0
+STREAM_SECONDS = 480.0
+LARGE = 256 << 10
+"""Bodies from this size go to the replica on a line of their own."""
+MAX_OUTSTANDING = 4096
+
+STREAMING = b"/invocations-response-stream"
+
+
+class Client(Protocol):
+    """Who asked: the connection that the answer is written to."""
+
+    transport: asyncio.Transport
+
+    def refuse(
+        self, status: int, code: bytes, message: str, close: bool = False, members: dict[str, object] | None = None
+    ) -> None:
+        """Answer with an error; that ends the request."""
+
+    def done(self, status: int, keep_alive: bool = True) -> None:
+        """The answer is written."""
+
+
+class Invocation:
+    """A request whose body is here. ``client`` hears once how it ended."""
+
+    __slots__ = (
+        "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_submitted", "_ticket", "_url",
+        "endpoint", "variant",
+    )  # fmt: skip
+
+    def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
+        self._front = front
+        self._client = client
+        self._url = url
+        self._headers = headers
+        self._body = body
+        self._began = self._submitted = time.perf_counter()
+        self._ticket: Ticket | Line | None = None
+        self._pieces: Pieces | None = None  # the answer may come in pieces
+        self._captured = False
+        self.endpoint: LiveEndpoint | None = None
+        self.variant: LiveVariant | None = None
+
+    def start(self) -> None:
+        """Check who asks, and pass the request on – or refuse it."""
+        front, headers, refuse = self._front, self._headers, self._client.refuse
+        try:
+            principal = front.authenticator.check(self._url, headers, self._body)
+        except Denied as error:
+            refuse(error.status, error.code.encode(), str(error))
+            return
+        name = self._url[11 : self._url.find(b"/", 11)].decode("latin-1")
+        endpoint = front.router.find(principal.account, principal.region, name)
+        if endpoint is None:
+            refuse(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
+            return
+        self.endpoint = endpoint
+        if (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
+            variant = endpoint.by_name.get(target.decode("latin-1"))
+            if variant is None:
+                refuse(400, b"ValidationError", f"Variant {target.decode('latin-1')} not found for Request")
+                return
+        else:
+            variant = endpoint.choose()
+        if b"x-amzn-sagemaker-target-model" in headers:
+            text = f"Target model header is not supported: endpoint {name} is not a multi-model endpoint."
+            refuse(400, b"ValidationError", text)
+            return
+        link = variant.pick() if variant is not None else None
+        if variant is None or link is None:
+            text = (
+                f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
+            )
+            refuse(503, b"ServiceUnavailable", text)
+        elif link.outstanding >= MAX_OUTSTANDING:
+            refuse(429, b"ThrottlingException", "Rate exceeded")
+        else:
+            self.variant = variant
+            self._submit(endpoint, link)
+
+    def _submit(self, endpoint: LiveEndpoint, link: Link) -> None:
+        get, body = self._headers.get, self._body
+        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
+        head = b"%b\0%b\0%b\0%b\0%b%b" % (
+            get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b""),
+            get(b"x-amzn-sagemaker-custom-attributes", b""), get(b"x-amzn-sagemaker-inference-id", b""), b"",
+            frames.IN_PIECES if in_pieces else b"",
+        )  # fmt: skip
+        if endpoint.capture is not None:
+            self._captured = random.random() * 100 < endpoint.capture.percent
+        self._submitted = time.perf_counter()
+        if endpoint.shadow is not None and random.random() < endpoint.shadowed:
+            self._shadow(endpoint, head.removesuffix(frames.IN_PIECES))
+        if in_pieces:
+            self._pieces = Pieces(self._client.transport)
+            self._ticket = Line(link, head, body, self._took, self._ended)
+        elif len(body) > LARGE:
+            self._ticket = Line(link, head, body, self._took_whole, self._ended)
+        else:
+            self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
+            link.submit(ticket)
+
+    def _shadow(self, endpoint: LiveEndpoint, head: bytes) -> None:
+        """Send a copy of the request to the shadow variant; its answer is only measured."""
+        shadow, body = endpoint.shadow, self._body
+        link = shadow.pick() if shadow is not None else None
+        if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
+            return
+        key = (endpoint.account, endpoint.region, endpoint.name, shadow.name)
+        began = time.perf_counter()
+
+        def count(status: int, *_: bytes) -> None:
+            seconds = time.perf_counter() - began
+            self._front.meters.of(key).answered(status, len(shadow.links), seconds, 0.0)
+
+        if len(body) > LARGE:
+            Line(link, head, body, lambda head, _: count(int(head.partition(frames.SEPARATOR)[0])), lambda *_: None)
+        else:
+            link.submit(Ticket(head, body, count, lambda *_: count(500)))
+
+    def _answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
+        self._ticket = None
+        variant = self.variant
+        assert variant is not None
+        if not 200 <= status < 300:
+            self._model_error(status, body)
+            return
+        front = self._front
+        extra = b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n" if custom else b""
+        self._client.transport.write(
+            b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%bx-amzn-RequestId: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (front.date, content_type, variant.name_header, extra, front.request_id(), len(body), body)
+        )
+        self._measure(200)
+        self._client.done(200)
+        if self._captured:
+            self._capture(content_type, custom, body)
+
+    def _capture(self, content_type: bytes, custom: bytes, answer: bytes) -> None:
+        endpoint, variant, get = self.endpoint, self.variant, self._headers.get
+        if endpoint is None or variant is None or endpoint.capture is None:
+            return
+        self._front.captures.add(
+            endpoint.capture, (endpoint.account, endpoint.region, endpoint.name, variant.name),
+            (get(b"content-type", b""), self._body), (content_type, answer), get(b"x-amzn-sagemaker-inference-id", b""),
+            get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
+        )  # fmt: skip
+
+    def _took_whole(self, head: bytes, body: bytes) -> None:
+        status, content_type, custom = head.split(frames.SEPARATOR, 2)
+        self._answered(int(status), content_type, custom, body)
+
+    def _took(self, head: bytes, body: bytes) -> None:
+        """A piece of an answer: the first decides whether it is one."""
+        assert self._pieces is not None and self._ticket is not None and self.variant is not None
+        if head != frames.MORE:
+            status, content_type, custom = head.split(frames.SEPARATOR, 2)
+            if not 200 <= int(status) < 300:
+                self._ticket.cancel()
+                self._ticket = None
+                self._model_error(int(status), body)
+                return
+            front = self._front
+            self._pieces.begin(front.date, content_type, self.variant.name_header, custom, front.request_id())
+        self._pieces.put(body)
+
+    def _break_off(self, code: str, text: str) -> None:
+        assert self._pieces is not None
+        self._pieces.break_off(code, text)
+        self._measure(0)
+        self._client.done(500, keep_alive=False)
+
+    def _ended(self, reason: str | None, sent: bool) -> None:
+        """A line has ended."""
+        if self._ticket is None:
+            return  # answered whole
+        self._ticket = None
+        if self._pieces is None or not self._pieces.begun:
+            self._model_error(500 if sent else 503, (reason or "the model sent no answer").encode())
+        elif reason is None:
+            self._pieces.finish()
+            self._measure(200)
+            self._client.done(200)
+        else:
+            self._break_off("StreamBroken", reason)
+
+    def _failed(self, reason: str, sent: bool) -> None:
+        """The replica went away with the request; one that it cannot have seen goes to another."""
+        ticket, self._ticket = self._ticket, None
+        link = self.variant.pick() if self.variant is not None and not sent else None
+        if isinstance(ticket, Ticket) and link is not None:
+            self._ticket = ticket
+            link.submit(ticket)
+            return
+        self._model_error(500, reason.encode())
+
+    def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:
+        endpoint, variant = self.endpoint, self.variant
+        assert endpoint is not None and variant is not None
+        self._measure(status)
+        message, members = model_error(endpoint, variant.container, status, body.decode("utf-8", "replace"), timed_out)
+        self._client.refuse(424, b"ModelError", message, members=members)
+
+    def _measure(self, status: int) -> None:
+        """Count a request that reached a model, and where its time went."""
+        endpoint, variant = self.endpoint, self.variant
+        if endpoint is None or variant is None:
+            return
+        end = time.perf_counter()
+        meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name))
+        meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began)
+
+    # ---- while it is under way -------------------------------------------------------------------------------------
+
+    def expire(self, seconds: float) -> None:
+        """Answer for a model that did not, if it has had its time."""
+        if self._ticket is None or seconds <= (INVOKE_SECONDS if self._pieces is None else STREAM_SECONDS):
+            return
+        self.cancel()
+        if self._pieces is not None and self._pieces.begun:
+            self._break_off("ModelInvocationTimeExceeded", "The model did not end its answer in 8 minutes.")
+        else:
+            self._model_error(0, b"", timed_out=True)
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        if self._ticket is not None:
+            self._ticket.cancel()
+            self._ticket = None
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        if isinstance(self._ticket, Line):
+            self._ticket.pause()
+
+    def resume(self) -> None:
+        """The client reads again."""
+        if isinstance(self._ticket, Line):
+            self._ticket.resume()
