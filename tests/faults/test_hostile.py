@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import random
 import socket
 import tarfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import botocore.session
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -115,6 +117,60 @@ def test_bodies(platform: Platform, body: bytes, code: bytes) -> None:
 def test_any_json_gets_a_4xx_or_a_result(sqlite_platform: Platform, operation: str, document: Any) -> None:
     status, answer = call(sqlite_platform, operation, json.dumps(document).encode())
     assert status in (200, 400), (status, answer)
+
+
+_TARGETS = {
+    "cloudwatch": ("GraniteServiceVersion20100801", "monitoring"),
+    "application-autoscaling": ("AnyScaleFrontendService", "application-autoscaling"),
+    "sagemaker": ("SageMaker", "sagemaker"),
+}
+_TRANSFORM = ("CreateTransformJob", "DescribeTransformJob", "ListTransformJobs", "StopTransformJob")
+_HOSTING = ("CreateEndpointConfig", "UpdateEndpointWeightsAndCapacities")
+
+
+def _value(shape: Any, pick: random.Random, depth: int = 0) -> Any:
+    """A value of a shape's type that is often out of its bounds."""
+    if pick.random() < 0.04:
+        return pick.choice([None, {}, [], "x", 7, True])
+    match shape.type_name:
+        case "structure":
+            required = set(shape.required_members)
+            names = [n for n in shape.members if n in required or (depth < 3 and pick.random() < 0.5)]
+            return {n: _value(shape.members[n], pick, depth + 1) for n in names if pick.random() < 0.97}
+        case "list":
+            return [_value(shape.member, pick, depth + 1) for _ in range(pick.choice([0, 1, 1, 2]))]
+        case "map":
+            return {"k": _value(shape.value, pick, depth + 1)}
+        case "boolean":
+            return pick.random() < 0.5
+        case "integer" | "long" | "float" | "double" | "timestamp":
+            return pick.choice([0, 1, 2, 60, -1, 3600, 1e18, -1e300, 2**63, 1.5, 1e9])
+    known = [
+        "sagemaker",
+        "endpoint/a/variant/b",
+        "sagemaker:variant:DesiredInstanceCount",
+        "a",
+        "s3://a/b",
+        "$[1:]",
+        "p99",
+    ]
+    return pick.choice(
+        [*(shape.enum or ()), *(shape.enum or ()), *known, "", "\x00", "é" * 300, "../..", "$.a", "m + 1"]
+    )
+
+
+@pytest.mark.parametrize("service", list(_TARGETS))
+def test_any_request_of_a_services_shape_gets_a_4xx_or_a_result(sqlite_platform: Platform, service: str) -> None:
+    model = botocore.session.get_session().get_service_model(service)
+    prefix, signing = _TARGETS[service]
+    pick = random.Random(7)
+    for name in (*_TRANSFORM, *_HOSTING) if service == "sagemaker" else model.operation_names:
+        for _ in range(25):
+            shape = model.operation_model(name).input_shape
+            body = json.dumps(_value(shape, pick) if shape else {}).encode()
+            headers = {"X-Amz-Target": f"{prefix}.{name}", "Content-Type": "application/x-amz-json-1.1"}
+            status, answer = signed(sqlite_platform, "POST", "/", body, headers, signing)
+            assert status < 500, (name, body, status, answer)
 
 
 def test_a_gigabyte_of_nulls_is_refused_unread(platform: Platform) -> None:

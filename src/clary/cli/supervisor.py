@@ -200,7 +200,10 @@ def running_pid(settings: Settings) -> int | None:
     path = settings.folder / "run" / "supervisor.lock"
     if not held(path):
         return None
-    text = path.read_text().strip()
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:  # the supervisor gave it up just now
+        return None
     return int(text) if text.isdigit() else None
 
 

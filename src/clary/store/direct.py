@@ -95,7 +95,7 @@ class SharedCommits:
 
     async def submit(self, work: Callable[[Direct], Result]) -> Result:
         """Do work in a transaction; returns once it is on disk. What it raises undoes its own writes only."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
             self._thread.start()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -140,7 +140,7 @@ class SharedCommits:
                     outcomes += (_alone(connection, direct, work) for work in works)
                 connection.execute("COMMIT")
             except Exception as error:  # noqa: BLE001  # the only work's, or the database's: nothing is on disk
-                if connection.in_transaction:
+                with contextlib.suppress(self._dialect.loaded_dbapi.Error):
                     connection.execute("ROLLBACK")
                 return [(None, error)] * len(works)
         return outcomes

@@ -81,15 +81,16 @@ def _structure(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
 
 
 def _list(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
-    item, size = checker(shape.child("member"), memo), _bounds(shape, len, "length")
-    if item is None:
-        return size
+    item, size, sparse = checker(shape.child("member"), memo), _bounds(shape, len, "length"), shape["sparse"]
 
     def check(value: list[Any], at: str, out: list[str]) -> None:
         if size:
             size(value, at, out)
         for i, v in enumerate(value, 1):
-            if v is not None:
+            if v is None:
+                if not sparse:
+                    out.append(_say(None, f"{at}.{i}.member", "Member must not be null"))
+            elif item:
                 item(v, f"{at}.{i}.member", out)
 
     return check
@@ -97,9 +98,7 @@ def _list(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
 
 def _map(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
     key, each = checker(shape.child("key"), memo), checker(shape.child("value"), memo)
-    size = _bounds(shape, len, "length")
-    if key is None and each is None:
-        return size
+    size, sparse = _bounds(shape, len, "length"), shape["sparse"]
 
     def check(value: dict[str, Any], at: str, out: list[str]) -> None:
         if size:
@@ -107,7 +106,10 @@ def _map(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
         for k, v in value.items():
             if key and (broken := _rules(key, k)):
                 out.append(_say(value, at, f"Map keys must satisfy constraint: [{', '.join(broken)}]"))
-            if each and (broken := _rules(each, v)) and not isinstance(v, (dict, list)):
+            if v is None:
+                if not sparse:
+                    out.append(_say(None, f"{at}.{k}.member", "Member must not be null"))
+            elif each and (broken := _rules(each, v)) and not isinstance(v, (dict, list)):
                 out.append(_say(value, at, f"Map value must satisfy constraint: [{', '.join(broken)}]"))
             elif each and isinstance(v, (dict, list)):
                 each(v, f"{at}.{k}.member", out)
