@@ -61,6 +61,7 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
         raise ValidationException(
             f'Cannot update endpoint "{row.arn}" in status Failed; delete it and create it again.'
         )
+    _refuse_unserved(request.get("DeploymentConfig") or {})
     number = row.private.get("fleets", 1) + 1
     upcoming = _fleet(ctx, number, request["EndpointConfigName"])
     if request.get("RetainAllVariantProperties"):
@@ -70,6 +71,20 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
     row = ctx.tx.rows.save(row, private=private, status=status, state="Updating")
     ctx.tx.rows.wish(row, update={"fleet": upcoming})
     return {"EndpointArn": row.arn}
+
+
+def _refuse_unserved(deployment: Json) -> None:
+    """Deployments that would silently be something else are refused by name; all at once is what is done."""
+    routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TrafficRoutingConfiguration") or {}
+    unserved = [f"{routing['Type']} traffic routing"] if routing.get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE" else []
+    if deployment.get("RollingUpdatePolicy"):
+        unserved.append("RollingUpdatePolicy")
+    if (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms"):
+        unserved.append("AutoRollbackConfiguration")
+    if unserved:
+        raise ValidationException(
+            f"Clary does not serve {', '.join(unserved)} of DeploymentConfig yet; updates are blue/green, all at once."
+        )
 
 
 @sagemaker.operation
