@@ -180,7 +180,9 @@ def set_alarm_state(ctx: Context, request: Json) -> None:
     row = _find(ctx, request["AlarmName"])
     data = request.get("StateReasonData")
     status, private = changed(ctx.platform.services, ctx.tx, row, request["StateValue"], request["StateReason"], data)
-    ctx.tx.rows.save(row, status=status, private=private, state=request["StateValue"], due=now() + 10)
+    row = ctx.tx.rows.save(row, status=status, private=private, state=request["StateValue"])
+    asked = {"state": request["StateValue"], "reason": request["StateReason"], "data": data}
+    ctx.tx.rows.wish(row, set=asked)  # an evaluation that is under way would write what it saw before
 
 
 @cloudwatch.operation

@@ -30,10 +30,12 @@ class AlarmReconciler:
     async def reconcile(self, row: Row) -> Outcome:
         """One evaluation."""
         status, private = await asyncio.to_thread(self._platform.database.attempt, lambda tx: self._evaluate(tx, row))
-        period = _period(row.spec)
-        return Outcome(status, private, status["StateValue"], again=2.0 if period < 60 else 10.0)
+        again = 2.0 if _period(row.spec) < 60 and not row.wish else 10.0
+        return Outcome(status, private, status["StateValue"], again, granted=("set",))
 
     def _evaluate(self, tx: Transaction, row: Row) -> tuple[Json, Json]:
+        if (asked := row.wish.get("set")) is not None:
+            return changed(self._platform.services, tx, row, asked["state"], asked["reason"], asked["data"])
         found = self._judge(tx, row)
         if found is None:
             return row.status, row.private

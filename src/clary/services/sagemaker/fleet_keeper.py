@@ -126,6 +126,7 @@ class Keeper:
         )
 
     async def ended(self, row: Row, fleet: Json) -> bool:
+        """Ask a fleet's processes to finish; True once they have, and its folder is removed."""
         ended = True
         for slot in fleets.slots(self._platform, row, fleet):
             sight = await asyncio.to_thread(self._executor.see, slot.folder)
