@@ -143,3 +143,34 @@ def test_a_wish_that_comes_meanwhile_is_looked_at_at_once(tmp_path: Path) -> Non
         (row,) = tx.rows.list("Thing")
     assert (row.wish, row.due is not None) == ({"stop": True}, True)
     database.close()
+
+
+def test_what_the_api_writes_meanwhile_stands_until_the_next_look(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/db", durable=False)
+    with database.write() as tx:
+        tx.rows.add(Row("Thing", "0", "r", "a", "arn:a", {}, {"Status": "Idle", "Seen": 0}, state="Idle", due=1.0))
+
+    async def run() -> None:
+        engine = Engine(database, Signals(asyncio.get_running_loop()), [Runs(World(0))])
+        ((row, token),), _ = engine._claim(1)
+        with database.write() as tx:
+            fresh = tx.rows.get(*row.key)
+            assert fresh is not None
+            fresh = tx.rows.save(fresh, status={**fresh.status, "Status": "Updating"}, state="Updating")
+            tx.rows.wish(fresh, update=True)
+        engine._record(row, token, Outcome({"Status": "Idle", "Seen": 1}, {"phase": "idle"}, "Idle"))
+        with database.read() as tx:
+            (found,) = tx.rows.list("Thing")
+        assert (found.state, found.status, found.private) == (
+            "Updating",
+            {"Status": "Updating", "Seen": 1},
+            {"phase": "idle"},
+        )
+        ((row, token),), _ = engine._claim(1)
+        engine._record(row, token, Outcome({"Status": "Idle", "Seen": 2}, {}, "Idle", granted=("update",)))
+
+    asyncio.run(run())
+    with database.read() as tx:
+        (row,) = tx.rows.list("Thing")
+    assert (row.state, row.status, row.wish) == ("Idle", {"Status": "Idle", "Seen": 2}, {})
+    database.close()

@@ -30,7 +30,11 @@ _LONGEST_SLEEP = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a reconciler found and did. ``again`` is seconds until the next look; None: only when something changes."""
+    """What a reconciler found and did. ``again`` is seconds until the next look; None: only when something changes.
+
+    ``private`` is the reconciler's alone; status and state may be written by the API too, whose word stands until the
+    wish that came with it has been seen.
+    """
 
     status: Json
     private: Json
@@ -178,11 +182,10 @@ class Engine:
                 due = now()  # the API asked for more meanwhile
             wish = {k: v for k, v in fresh.wish.items() if k not in outcome.granted or row.wish.get(k) != v}
             changes: dict[str, Any] = {"due": due, "wish": wish, "tries": 0, "note": None}
-            same = outcome.status == fresh.status and outcome.state == fresh.state
-            modified = fresh.modified if same else now()
-            tx.rows.save(
-                fresh, status=outcome.status, private=outcome.private, state=outcome.state, modified=modified, **changes
-            )
+            status = _merged(row.status, outcome.status, fresh.status)
+            state = outcome.state if fresh.state == row.state else fresh.state
+            modified = fresh.modified if (status, state) == (fresh.status, fresh.state) else now()
+            tx.rows.save(fresh, status=status, private=outcome.private, state=state, modified=modified, **changes)
 
     def _note(self, row: Row, token: str, text: str) -> None:
         with self._database.write() as tx:
@@ -200,6 +203,12 @@ class Engine:
             tx.connection.execute(
                 update(resource).where(resource.c.lease.is_not(None)).values(lease=None, leased_until=None)
             )
+
+
+def _merged(before: Json, ours: Json, theirs: Json) -> Json:
+    """A reconciler's status, but for what the API wrote while it looked: that stands until the next look."""
+    written = {k: v for k, v in theirs.items() if before.get(k) != v}
+    return {**ours, **written} if written else ours
 
 
 def _named(key: Key) -> Any:

@@ -66,9 +66,7 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
     upcoming = _fleet(ctx, number, request["EndpointConfigName"])
     if request.get("RetainAllVariantProperties"):
         _retain(row, upcoming, request.get("ExcludeRetainedVariantProperties") or [])
-    private = {**row.private, "fleets": number}
-    status = {**row.status, "EndpointStatus": "Updating"}
-    row = ctx.tx.rows.save(row, private=private, status=status, state="Updating")
+    row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Updating"}, state="Updating")
     ctx.tx.rows.wish(row, update={"fleet": upcoming})
     return {"EndpointArn": row.arn}
 

@@ -147,6 +147,7 @@ class EndpointReconciler:
 
     def _prepare(self, row: Row, private: Json) -> tuple[str, ...]:
         private["next"] = row.wish["update"]["fleet"]
+        private["fleets"] = private["next"]["number"]
         return ("update",)
 
     async def _publish(self, row: Row, private: Json) -> None:
