@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -164,6 +165,8 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     Lifeline.from_environment().watch(loop, stop.set)
     async with running(settings):
+        gc.collect()
+        gc.freeze()  # the operations' models are many objects that never go: no collection need look at them
         log.info("control is ready")
         await stop.wait()
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from sqlalchemy.sql.expression import Executable
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
 _TOGETHER = 64
+_FAST_SYNC = 0.002  # seconds that the loop may be held up by a commit
+_COMMITS_HERE = 100  # commits of the loop's in a row: the thread's next one moves the log into the table file
 
 
 class Statement:
@@ -78,28 +81,37 @@ class Direct:
 
 
 Work = Callable[[Direct], Any]
+_Asked = tuple[Work, asyncio.Future[Any]]
+_Outcome = tuple[Any, BaseException | None]
 
 
 class SharedCommits:
-    """A thread that writes to SQLite; what waits while one commit is synced goes into the next, together.
+    """Writes to SQLite whose callers wait on an event loop; those that arrive together share one commit.
 
-    A commit costs a sync of the disk whoever is in it, so writers that arrive together wait once.
+    A commit costs a sync of the disk whoever is in it. Where syncs are fast, the loop commits by itself what became
+    ready in one round of it: waking a thread and being woken by it costs more (``make bench``, "S3 PUT …"). Where they
+    are slow, or another thread writes, a thread commits; what comes meanwhile goes into its next commit.
     """
 
     def __init__(self, connect: Callable[[], Any], dialect: Dialect, writer: threading.Lock):
         self._connect = connect
         self._dialect = dialect
         self._writer = writer
-        self._waiting: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._handed = 0  # how many the thread has and has not answered; touched by the loop only
+        self._round: list[_Asked] = []
+        self._here: Any = None
+        self._left_here = _COMMITS_HERE
+        self._sync_seconds = 0.0  # a sliding mean of what a commit of the loop's took
 
     async def submit(self, work: Callable[[Direct], Result]) -> Result:
         """Do work in a transaction; returns once it is on disk. What it raises undoes its own writes only."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-            self._thread.start()
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.put((work, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        if not self._round:
+            loop.call_soon(self._flush)
+        self._round.append((work, future))
         return await future
 
     def close(self) -> None:
@@ -107,10 +119,42 @@ class SharedCommits:
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join(10)
+        if self._here is not None:
+            self._here.close()
+
+    def _flush(self) -> None:
+        """At the end of a round of the loop: commit what was asked for in it, or have it committed."""
+        asked, self._round = self._round, []
+        slow = self._sync_seconds > _FAST_SYNC
+        if self._handed or not self._left_here or slow or not self._writer.acquire(blocking=False):
+            self._hand_over(asked)
+            return
+        self._left_here -= 1
+        began = time.perf_counter()
+        try:
+            if self._here is None:
+                self._here = self._connect()
+                self._here.execute("PRAGMA wal_autocheckpoint=0")  # moving the log into the table file takes long
+            outcomes = _commit(self._here, self._dialect, [work for work, _ in asked])
+        except Exception as error:  # noqa: BLE001  # no connection: those who asked are told
+            outcomes = [(None, error)] * len(asked)
+        finally:
+            self._writer.release()
+        self._sync_seconds += (time.perf_counter() - began - self._sync_seconds) / 8
+        _deliver([future for _, future in asked], outcomes)
+
+    def _hand_over(self, asked: list[_Asked]) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._handed = 0
+            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+            self._thread.start()
+        self._left_here, self._sync_seconds = _COMMITS_HERE, self._sync_seconds * 0.9
+        self._handed += len(asked)
+        for one in asked:
+            self._waiting.put(one)
 
     def _run(self) -> None:
         connection = self._connect()
-        direct = Direct(connection, self._dialect)
         try:
             while (first := self._waiting.get()) is not None:
                 batch, last = [first], False
@@ -120,30 +164,37 @@ class SharedCommits:
                             last = True
                         else:
                             batch.append(more)
-                outcomes = self._commit(connection, direct, [work for work, _ in batch])
+                with self._writer:
+                    outcomes = _commit(connection, self._dialect, [work for work, _ in batch])
                 futures = [future for _, future in batch]
                 with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                    futures[0].get_loop().call_soon_threadsafe(_deliver, futures, outcomes)
+                    futures[0].get_loop().call_soon_threadsafe(self._answer, futures, outcomes)
                 if last:
                     return
         finally:
             connection.close()
 
-    def _commit(self, connection: Any, direct: Direct, works: list[Work]) -> list[tuple[Any, BaseException | None]]:
-        outcomes: list[tuple[Any, BaseException | None]] = []
-        with self._writer:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                if len(works) == 1:
-                    outcomes.append((works[0](direct), None))
-                else:
-                    outcomes += (_alone(connection, direct, work) for work in works)
-                connection.execute("COMMIT")
-            except Exception as error:  # noqa: BLE001  # the only work's, or the database's: nothing is on disk
-                with contextlib.suppress(self._dialect.loaded_dbapi.Error):
-                    connection.execute("ROLLBACK")
-                return [(None, error)] * len(works)
-        return outcomes
+    def _answer(self, futures: list[asyncio.Future[Any]], outcomes: list[_Outcome]) -> None:
+        self._handed -= len(futures)
+        _deliver(futures, outcomes)
+
+
+def _commit(connection: Any, dialect: Dialect, works: list[Work]) -> list[_Outcome]:
+    """Do works in one transaction."""
+    direct = Direct(connection, dialect)
+    outcomes: list[_Outcome] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        if len(works) == 1:
+            outcomes.append((works[0](direct), None))
+        else:
+            outcomes += (_alone(connection, direct, work) for work in works)
+        connection.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001  # the only work's, or the database's: nothing is on disk
+        with contextlib.suppress(dialect.loaded_dbapi.Error):
+            connection.execute("ROLLBACK")
+        return [(None, error)] * len(works)
+    return outcomes
 
 
 def _alone(connection: Any, direct: Direct, work: Work) -> tuple[Any, BaseException | None]:
