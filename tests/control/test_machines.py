@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,8 +101,8 @@ def test_an_endpoint_is_in_service_only_when_the_front_has_taken_it() -> None:
     seen = endpoints.Seen
     path = _walk(
         endpoints.Endpoint("e"),
-        seen(),
-        seen("ready"),
+        seen(published=True),
+        seen("ready", published=True),
         seen("ready"),
         seen("ready", published=True),
         seen(published=True),
@@ -112,7 +114,7 @@ def test_an_endpoint_is_in_service_only_when_the_front_has_taken_it() -> None:
 
 
 def test_a_failed_create_fails_and_a_failed_update_goes_back() -> None:
-    failed = endpoints.Seen("failed", "because")
+    failed = endpoints.Seen("failed", "because", published=True)
     create = endpoints.step(endpoints.Endpoint("e"), failed)
     update = endpoints.step(endpoints.Endpoint("e", serving=True), failed)
     assert (create.endpoint.phase, create.endpoint.reason) == ("Failed", "because")
@@ -126,6 +128,37 @@ def test_deleting_unpublishes_before_anything_is_stopped() -> None:
         endpoint, seen(published=True, left=1), seen(left=1), seen(published=True, left=1), seen(published=True)
     )
     assert [do for _, _, do in path] == [(), ("publish",), ("retire",), ("sweep",)]
+
+
+@given(
+    st.integers(0, 3),
+    st.lists(
+        st.builds(
+            endpoints.Seen, st.sampled_from(["starting", "ready", "failed"]), st.just("because"), st.booleans(),
+            st.booleans(), st.integers(0, 2), st.sampled_from([0.0, 5.0]), st.sampled_from(["", "", "", "an alarm"]),
+        ), max_size=40,
+    ),
+)  # fmt: skip
+def test_a_deployment_ends_with_one_fleet_and_ends_instances_only_when_the_front_let_them_go(
+    stages: int, events: list[endpoints.Seen]
+) -> None:
+    """Whatever happens in whatever order: traffic moves by published steps, and either fleet wins whole."""
+    endpoint = endpoints.Endpoint("e", serving=True, stages_left=stages)
+    outcome = ""
+    calm = endpoints.Seen("ready", scaled=True, published=True)
+    for seen in [*events, *([calm] * 12)]:
+        decided = endpoints.step(endpoint, seen)
+        assert "retire" not in decided.do or seen.published
+        assert not ({"shift", "adopt", "abandon", "retire"} & set(decided.do)) or seen.published
+        endpoint = decided.endpoint
+        if "shift" in decided.do:
+            endpoint = replace(endpoint, shifted=True)
+        if "advance" in decided.do:
+            endpoint = replace(endpoint, stages_left=endpoint.stages_left - 1)
+        for end in {"adopt", "abandon"} & set(decided.do):
+            assert not outcome
+            outcome = end
+    assert (endpoint.phase, outcome in ("adopt", "abandon")) == ("InService", True)
 
 
 def test_a_transform_job_goes_its_way() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.jobs import IMAGE, ROLE, bucket, csv, deploy, job, messages, predict, table, train
+from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, table, train
 from tests.platform import Platform, until
 from tests.services.test_endpoints import pack
 from tests.services.test_training import GROUP, script
@@ -255,3 +256,74 @@ def transform_fn(model, body, content_type, accept):
     until(lambda: status() == "Completed", what="the job goes on")
     assert s3.list_objects_v2(Bucket=name, Prefix="out/")["KeyCount"] == 6
     until(lambda: not list((own_platform.home / "runs").glob("ep-*")), what="its folder is swept")
+
+
+def test_a_deployment_outlives_control_and_front(own_platform: Platform, serving: str) -> None:
+    """Killed while the canary bakes: traffic stays split, and the deployment goes on to its end."""
+    sagemaker = own_platform.client("sagemaker")
+    model = sagemaker.describe_model(ModelName=serving)["PrimaryContainer"]["ModelDataUrl"]
+    configure(own_platform, f"{serving}-new", model, SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT="application/json")
+    size = {"Type": "CAPACITY_PERCENT", "Value": 50}
+    routing = {"Type": "CANARY", "WaitIntervalInSeconds": 8, "CanarySize": size}
+    sagemaker.update_endpoint(
+        EndpointName=serving, EndpointConfigName=f"{serving}-new",
+        DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}},
+    )  # fmt: skip
+    runtime, body = own_platform.client("sagemaker-runtime"), csv(table()[:1, 1:])
+
+    def ask() -> bytes:
+        answer = runtime.invoke_endpoint(EndpointName=serving, ContentType="text/csv", Body=body)
+        return bytes(answer["Body"].read()[:1])
+
+    until(lambda: ask() == b"{", what="the canary answers")
+    _kill(own_platform, "clary.server")
+    assert {ask() for _ in range(50)} == {b"{", b"0"}
+    _kill(own_platform, "clary.serving.front")
+    until(lambda: _tried(ask), what="the front is back")
+    assert {ask() for _ in range(50)} == {b"{", b"0"}
+    until(lambda: sagemaker.describe_endpoint(EndpointName=serving)["EndpointStatus"] == "InService", what="the end")
+    assert sagemaker.describe_endpoint(EndpointName=serving)["EndpointConfigName"] == f"{serving}-new"
+    assert {ask() for _ in range(20)} == {b"{"}
+
+
+def _tried(call: Any) -> Any:
+    try:
+        return call()
+    except (ClientError, BotoCoreError):
+        return None
+
+
+def test_a_minute_of_killed_replicas_fails_only_what_they_worked_on(own_platform: Platform, name: str) -> None:
+    data = train(own_platform, job(name, bucket(own_platform, name)))["ModelArtifacts"]["S3ModelArtifacts"]
+    deploy(own_platform, name, data, count=4)
+    body, over, random_kill = csv(table()[:1, 1:]), time.monotonic() + 60, random.Random(7)
+    clients, kills, answered = 6, 0, [0]
+    failures: list[str] = []
+
+    def load() -> None:
+        runtime = own_platform.client("sagemaker-runtime")
+        while time.monotonic() < over:
+            try:
+                runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)
+                answered[0] += 1
+            except ClientError as error:
+                failures.append(str(error))
+
+    threads = [threading.Thread(target=load) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    folder = f"{own_platform.home}/runs/ep-"
+    while time.monotonic() < over:
+        alive = [p for p in own_platform.pids("clary.executors.zygote") if _cwd_log(p).startswith(folder)]
+        if len(alive) >= 4:  # two processes a replica: its supervisor and itself
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random_kill.choice(alive), signal.SIGKILL)
+            kills += 1
+        threading.Event().wait(random_kill.uniform(0.2, 1.0))
+    for thread in threads:
+        thread.join()
+    assert kills > 20
+    assert answered[0] > 1000
+    assert len(failures) <= kills * clients
+    unexpected = [f for f in failures if "ended while it worked on the request" not in f]
+    assert unexpected == []

@@ -128,7 +128,7 @@ def test_load_on_an_endpoint_scales_it_out(platform: Platform, scaling: Any, nam
     latencies = {"count": 40, "total": 4000.0, "low": 100.0, "high": 100.0, "samples": [[100.0, 40]]}
     document = [
         {
-            "variant": ["000000000000", "us-east-1", name, "AllTraffic"], "at": minute - 60 * back, "invocations": 40,
+            "variant": ["000000000000", "us-east-1", name, "AllTraffic", ""], "at": minute - 60 * back, "invocations": 40,
             "per_instance": 40.0, "client_errors": 0, "server_errors": 0, "model_errors": 0, "model": latencies,
             "overhead": latencies,
         }

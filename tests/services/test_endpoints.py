@@ -21,13 +21,6 @@ from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, message
 from tests.platform import Platform, until
 
 
-@pytest.fixture(scope="module")
-def model_data(platform: Platform) -> str:
-    """A trained model on each store."""
-    where = bucket(platform, f"models-{platform.port}")
-    return str(train(platform, job(f"model-{platform.port}", where))["ModelArtifacts"]["S3ModelArtifacts"])
-
-
 def pack(platform: Platform, where: str, key: str, **files: bytes) -> str:
     """A model archive in S3."""
     out = io.BytesIO()
@@ -530,28 +523,3 @@ def test_features_that_are_not_served_are_refused_by_name(platform: Platform, na
     variant = {"VariantName": "A", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}
     found = refused(sagemaker.create_endpoint_config, EndpointConfigName=f"{name}-s", ProductionVariants=[variant])
     assert "Clary does not serve ServerlessConfig yet" in found["Error"]["Message"]
-    deploy(platform, f"{name}-d", model_data)
-    for deployment, words in (
-        (
-            {
-                "BlueGreenUpdatePolicy": {
-                    "TrafficRoutingConfiguration": {
-                        "Type": "CANARY", "WaitIntervalInSeconds": 0, "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
-                    }
-                },
-                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]},
-            },
-            "CANARY traffic routing, AutoRollbackConfiguration",
-        ),
-        (
-            {
-                "RollingUpdatePolicy": {
-                    "MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 0,
-                }
-            },
-            "RollingUpdatePolicy",
-        ),
-    ):  # fmt: skip
-        update = {"EndpointName": f"{name}-d", "EndpointConfigName": f"{name}-d", "DeploymentConfig": deployment}
-        found = refused(sagemaker.update_endpoint, **update)
-        assert f"does not serve {words} of DeploymentConfig" in found["Error"]["Message"]

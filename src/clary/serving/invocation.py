@@ -75,9 +75,11 @@ class Invocation:
         if endpoint is None:
             refuse(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
             return
-        self.endpoint = endpoint
         if (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
             variant = endpoint.by_name.get(target.decode("latin-1"))
+            if variant is None and endpoint.beside is not None:
+                endpoint = endpoint.beside
+                variant = endpoint.by_name.get(target.decode("latin-1"))
             if variant is None:
                 refuse(400, b"ValidationError", f"Variant {target.decode('latin-1')} not found for Request")
                 return
@@ -88,6 +90,11 @@ class Invocation:
             refuse(400, b"ValidationError", text)
             return
         link = variant.pick() if variant is not None else None
+        if link is None and endpoint.beside is not None:  # a fleet that just lost its last replica harms no request
+            endpoint = endpoint.beside
+            variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
+            link = variant.pick() if variant is not None else None
+        self.endpoint = endpoint
         if variant is None or link is None:
             text = (
                 f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
@@ -127,7 +134,7 @@ class Invocation:
         link = shadow.pick() if shadow is not None else None
         if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
             return
-        key = (endpoint.account, endpoint.region, endpoint.name, shadow.name)
+        key = (endpoint.account, endpoint.region, endpoint.name, shadow.name, endpoint.config)
         began = time.perf_counter()
 
         def count(status: int, *_: bytes) -> None:
@@ -228,7 +235,7 @@ class Invocation:
         if endpoint is None or variant is None:
             return
         end = time.perf_counter()
-        meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name))
+        meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config))
         meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began)
 
     # ---- while it is under way -------------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ class Meter:
                 self.server_errors += 1
 
 
-Variant = tuple[str, str, str, str]
-"""Account, region, endpoint, variant."""
+Variant = tuple[str, str, str, str, str]
+"""Account, region, endpoint, variant, and the configuration while a deployment moves traffic (else empty)."""
 
 
 class Meters:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from .link import Link
-from .table import Capture, Replica, Table
+from .table import Capture, Endpoint, Replica, Table
 
 Links = dict[Replica, Link]
 
@@ -46,12 +46,15 @@ class LiveEndpoint:
         "_only",
         "_weighted",
         "account",
+        "beside",
         "by_name",
         "capture",
+        "config",
         "name",
         "region",
         "shadow",
         "shadowed",
+        "share",
     )
 
     def __init__(
@@ -62,6 +65,7 @@ class LiveEndpoint:
         variants: list[tuple[LiveVariant, float]],
         shadow: tuple[LiveVariant, float] | None = None,
         capture: Capture | None = None,
+        config: str = "",
     ):
         self.account = account
         self.region = region
@@ -71,6 +75,9 @@ class LiveEndpoint:
         self._cumulative = list(accumulate(w for _, w in variants if w > 0))
         self._only = self._weighted[0] if len(self._weighted) == 1 else None
         self.capture = capture
+        self.config = config
+        self.beside: LiveEndpoint | None = None  # the other fleet of a deployment that moves traffic
+        self.share = 0.0  # what the other fleet gets
         self.shadow = shadow[0] if shadow else None
         self.shadowed = shadow[1] / (sum(w for _, w in variants) or 1.0) if shadow else 0.0
 
@@ -96,28 +103,40 @@ class Router:
         links: Links = {}
         endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
         for endpoint in table.endpoints:
-            variants: list[tuple[LiveVariant, float]] = []
-            shadow: tuple[LiveVariant, float] | None = None
-            for variant in endpoint.variants:
-                own = []
-                for replica in variant.replicas:
-                    link = self._links.get(replica)
-                    if link is None or not link.alive:
-                        link = Link(replica, self._lost, known_good=link is None)
-                    links[replica] = link
-                    own.append(link)
-                live = LiveVariant(variant.name, variant.container, own, variant.random)
-                if variant.shadow:
-                    shadow = live, variant.weight
-                else:
-                    variants.append((live, variant.weight))
-            key = (endpoint.account, endpoint.region, endpoint.name)
-            endpoints[key] = LiveEndpoint(*key, variants, shadow, endpoint.capture)
+            live = self._live(endpoint, links)
+            if endpoint.successor is not None:
+                other = self._live(endpoint.successor, links)
+                live.beside, live.share, other.beside = other, endpoint.share, live
+            endpoints[endpoint.account, endpoint.region, endpoint.name] = live
         for replica, link in self._links.items():
             if links.get(replica) is not link:
                 link.close()
         self._links, self._endpoints = links, endpoints
 
+    def _live(self, endpoint: Endpoint, links: Links) -> LiveEndpoint:
+        """An endpoint with links to its replicas, which are put among ``links``."""
+        variants: list[tuple[LiveVariant, float]] = []
+        shadow: tuple[LiveVariant, float] | None = None
+        for variant in endpoint.variants:
+            own = []
+            for replica in variant.replicas:
+                link = self._links.get(replica)
+                if link is None or not link.alive:
+                    link = Link(replica, self._lost, known_good=link is None)
+                links[replica] = link
+                own.append(link)
+            live = LiveVariant(variant.name, variant.container, own, variant.random)
+            if variant.shadow:
+                shadow = live, variant.weight
+            else:
+                variants.append((live, variant.weight))
+        return LiveEndpoint(
+            endpoint.account, endpoint.region, endpoint.name, variants, shadow, endpoint.capture, endpoint.config
+        )
+
     def find(self, account: str, region: str, name: str) -> LiveEndpoint | None:
-        """An endpoint, or None."""
-        return self._endpoints.get((account, region, name))
+        """An endpoint, or None; while a deployment moves traffic, one of its two fleets by their shares."""
+        found = self._endpoints.get((account, region, name))
+        if found is not None and found.share and random.random() < found.share:
+            return found.beside
+        return found

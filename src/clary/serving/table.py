@@ -56,6 +56,9 @@ class Endpoint:
     name: str
     variants: tuple[Variant, ...]
     capture: Capture | None = None
+    config: str = ""  # while a deployment moves traffic: the configuration that these variants are of
+    successor: Endpoint | None = None  # the fleet that traffic moves to
+    share: float = 0.0  # of the requests that the successor gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,11 @@ def _endpoint(raw: Json) -> Endpoint:
     variants = tuple(Variant(**{**v, "replicas": tuple(Replica(**r) for r in v["replicas"])}) for v in raw["variants"])
     rule = raw.get("capture")
     capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
-    return Endpoint(raw["account"], raw["region"], raw["name"], variants, capture)
+    successor = _endpoint(raw["successor"]) if raw.get("successor") else None
+    return Endpoint(
+        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("config", ""), successor,
+        raw.get("share", 0.0),
+    )  # fmt: skip
 
 
 def write(path: Path, table: Table) -> None:

@@ -94,8 +94,11 @@ def resized(fleet: Json, wanted: dict[str, Json]) -> tuple[Json, Json | None]:
         else:
             surplus.append({**variant, "First": variant["Count"]})
     kept = {f"{v['VariantName']}-{i}" for v in variants for i in range(v["Count"])}
-    present = {**fleet, "variants": variants, "slots": {k: s for k, s in fleet["slots"].items() if k in kept}}
     gone = {k: s for k, s in fleet["slots"].items() if k not in kept}
+    used = {**fleet.get("used", {}), **{k: s["attempt"] + 1 for k, s in gone.items()}}
+    present = {
+        **fleet, "variants": variants, "slots": {k: s for k, s in fleet["slots"].items() if k in kept}, "used": used,
+    }  # fmt: skip
     return present, {**fleet, "variants": surplus, "slots": gone, "partial": True} if gone else None
 
 
@@ -109,7 +112,9 @@ def slots(platform: Platform, row: Row, fleet: Json) -> Iterator[Slot]:
     base = root(platform, row, fleet)
     for number, variant in enumerate(fleet["variants"]):
         for index in range(variant.get("First", 0), variant["Count"]):
-            attempt = fleet["slots"].get(f"{variant['VariantName']}-{index}", {}).get("attempt", 0)
+            key = f"{variant['VariantName']}-{index}"
+            # one that comes back while its predecessor still drains needs a folder of its own
+            attempt = fleet["slots"].get(key, {}).get("attempt", fleet.get("used", {}).get(key, 0))
             # a socket's path has at most 107 bytes: names, which may be long, stay out of it
             yield Slot(variant, index, attempt, base / f"v{number}-{index}.{attempt}")
 

@@ -10,9 +10,10 @@ from ....provider.errors import ValidationException
 from ....provider.pages import page
 from ....store.rows import Row
 from .. import endpoint_configs, fleet, models, sagemaker, tags
+from . import deployment
 
 Json = dict[str, Any]
-_BUSY = ("Creating", "Updating", "Deleting")
+_BUSY = ("Creating", "Updating", "RollingBack", "Deleting")
 
 
 def _arn(ctx: Context, name: str) -> str:
@@ -41,8 +42,11 @@ def create_endpoint(ctx: Context, request: Json) -> Json:
         raise ValidationException(f'Cannot create already existing endpoint "{arn}".')
     first = _fleet(ctx, 1, request["EndpointConfigName"])
     at = now()
+    config = _checked(ctx, request.get("DeploymentConfig") or {})
     spec = {k: v for k, v in request.items() if k != "Tags"}
     status = {"EndpointStatus": "Creating", "EndpointConfigName": request["EndpointConfigName"]}
+    if config:
+        status["LastDeploymentConfig"] = config
     private = {"phase": "Launching", "next": first, "fleets": 1}
     ctx.tx.rows.add(
         Row("Endpoint", ctx.account, ctx.region, name, arn, spec, status, private, state="Creating", created=at, due=at)
@@ -61,28 +65,35 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
         raise ValidationException(
             f'Cannot update endpoint "{row.arn}" in status Failed; delete it and create it again.'
         )
-    _refuse_unserved(request.get("DeploymentConfig") or {})
+    config = _checked(ctx, request.get("DeploymentConfig") or {})
+    if not config and request.get("RetainDeploymentConfig"):
+        config = row.status.get("LastDeploymentConfig") or {}
     number = row.private.get("fleets", 1) + 1
     upcoming = _fleet(ctx, number, request["EndpointConfigName"])
     if request.get("RetainAllVariantProperties"):
         _retain(row, upcoming, request.get("ExcludeRetainedVariantProperties") or [])
-    row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Updating"}, state="Updating")
-    ctx.tx.rows.wish(row, update={"fleet": upcoming})
+    try:
+        planned = deployment.plan(config, row.private["current"], upcoming, now())
+    except deployment.Invalid as error:
+        raise ValidationException(str(error)) from None
+    status = {**row.status, "EndpointStatus": "Updating"}
+    status.pop("LastDeploymentConfig", None)
+    if config:
+        status["LastDeploymentConfig"] = config
+    row = ctx.tx.rows.save(row, status=status, state="Updating")
+    ctx.tx.rows.wish(row, update={"fleet": upcoming, "deployment": planned})
     return {"EndpointArn": row.arn}
 
 
-def _refuse_unserved(deployment: Json) -> None:
-    """Deployments that would silently be something else are refused by name; all at once is what is done."""
-    routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TrafficRoutingConfiguration") or {}
-    unserved = [f"{routing['Type']} traffic routing"] if routing.get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE" else []
-    if deployment.get("RollingUpdatePolicy"):
-        unserved.append("RollingUpdatePolicy")
-    if (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms"):
-        unserved.append("AutoRollbackConfiguration")
-    if unserved:
-        raise ValidationException(
-            f"Clary does not serve {', '.join(unserved)} of DeploymentConfig yet; updates are blue/green, all at once."
-        )
+def _checked(ctx: Context, config: Json) -> Json:
+    """A DeploymentConfig that can be carried out."""
+    try:
+        deployment.check(config)
+    except deployment.Invalid as error:
+        raise ValidationException(str(error)) from None
+    if missing := [n for n in deployment.alarms(config) if ctx.get("Alarm", n) is None]:
+        raise ValidationException(f"AutoRollbackConfiguration names alarms that do not exist: {', '.join(missing)}.")
+    return config
 
 
 @sagemaker.operation
@@ -129,7 +140,7 @@ def _retain(row: Row, upcoming: Json, excluded: list[Json]) -> None:
 def delete_endpoint(ctx: Context, request: Json) -> None:
     """Drain and remove an endpoint."""
     row = _find(ctx, request["EndpointName"])
-    if row.state in ("Creating", "Updating"):
+    if row.state in ("Creating", "Updating", "RollingBack"):
         raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
     row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Deleting"}, state="Deleting")
     ctx.tx.rows.wish(row, delete=True)
@@ -146,8 +157,11 @@ def describe_endpoint(ctx: Context, request: Json) -> Json:
 
 
 def _until(ctx: Context, answer: Json) -> float | None:
-    """While a transition is young, the description waits for its end."""
+    """While a transition is young, the description waits for its end – but not for that of a deployment that bakes."""
     if answer["EndpointStatus"] not in _BUSY:
+        return None
+    upcoming = (answer.get("PendingDeploymentSummary") or {}).get("ProductionVariants", ())
+    if any(status["Status"] == "Baking" for variant in upcoming for status in variant.get("VariantStatus", ())):
         return None
     began = answer["CreationTime"] if answer["EndpointStatus"] == "Creating" else answer["LastModifiedTime"]
     return float(began) + ctx.platform.settings.hold_seconds

@@ -6,6 +6,7 @@ Source: AWS, "SageMaker AI metrics in Amazon CloudWatch" (names, units, and whic
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 NAMESPACE = "AWS/SageMaker"
 _EVERY_SECONDS = 1.0
+_Place = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Account, region, dimensions (sorted by name)."""
 _IDLE = ("Invocations", "InvocationsPerInstance")
 
 
@@ -77,18 +80,24 @@ def _store(tx: Transaction, name: str, document: list[Json]) -> None:
     tx.connection.execute(insert(metric_file), {"name": name})
     rows = MetricRows(tx.connection)
     for item in document:
-        count = float(item["invocations"])
-        for metric, total in (
-            ("Invocations", count), ("InvocationsPerInstance", item["per_instance"]),
-            ("Invocation4XXErrors", item["client_errors"]), ("Invocation5XXErrors", item["server_errors"]),
-            ("InvocationModelErrors", item["model_errors"]),
-        ):  # fmt: skip
-            rows.add(_key(item["variant"], metric), item["at"], "None", _ones(count, float(total)))
-        for metric, part in (("ModelLatency", "model"), ("OverheadLatency", "overhead")):
-            found = item[part]
-            samples = {float(v): float(n) for v, n in found["samples"]}
-            statistics = Statistics(found["count"], found["total"], found["low"], found["high"], samples)
-            rows.add(_key(item["variant"], metric), item["at"], "Microseconds", statistics)
+        for part in _dimensions(item["variant"]):
+            _add(rows, item, part)
+
+
+def _add(rows: MetricRows, item: Json, place: _Place) -> None:
+    """Add what was counted under one set of dimensions."""
+    count = float(item["invocations"])
+    for metric, total in (
+        ("Invocations", count), ("InvocationsPerInstance", item["per_instance"]),
+        ("Invocation4XXErrors", item["client_errors"]), ("Invocation5XXErrors", item["server_errors"]),
+        ("InvocationModelErrors", item["model_errors"]),
+    ):  # fmt: skip
+        rows.add(_key(place, metric), item["at"], "None", _ones(count, float(total)))
+    for metric, part in (("ModelLatency", "model"), ("OverheadLatency", "overhead")):
+        found = item[part]
+        samples = {float(v): float(n) for v, n in found["samples"]}
+        statistics = Statistics(found["count"], found["total"], found["low"], found["high"], samples)
+        rows.add(_key(place, metric), item["at"], "Microseconds", statistics)
 
 
 def _ones(count: float, total: float) -> Statistics:
@@ -99,9 +108,18 @@ def _ones(count: float, total: float) -> Statistics:
     return Statistics(count, total, 0.0, 1.0, {0.0: count - total, 1.0: total})
 
 
-def _key(variant: list[str], metric: str) -> MetricKey:
-    account, region, endpoint, name = variant
-    return MetricKey(account, region, NAMESPACE, metric, (("EndpointName", endpoint), ("VariantName", name)))
+def _dimensions(variant: list[str]) -> Iterator[_Place]:
+    """The variant's dimensions; while a deployment moves traffic, also with the configuration of the fleet."""
+    account, region, endpoint, name, config = variant
+    named = (("EndpointName", endpoint), ("VariantName", name))
+    yield account, region, named
+    if config:
+        yield account, region, (("EndpointConfigName", config), *named)
+
+
+def _key(place: _Place, metric: str) -> MetricKey:
+    account, region, dimensions = place
+    return MetricKey(account, region, NAMESPACE, metric, dimensions)
 
 
 def zeros(platform: Platform, minute: int) -> None:
@@ -115,5 +133,5 @@ def zeros(platform: Platform, minute: int) -> None:
         for row in rows:
             for variant in (row.private.get("current") or {}).get("variants", ()):
                 for metric in _IDLE:
-                    key = _key([row.account, row.region, row.name, variant["VariantName"]], metric)
-                    metrics.ensure_zero(key, minute, "None")
+                    (place,) = _dimensions([row.account, row.region, row.name, variant["VariantName"], ""])
+                    metrics.ensure_zero(_key(place, metric), minute, "None")

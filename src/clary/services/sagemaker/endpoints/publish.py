@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ....store.rows import Row
 from .. import fleet
 
 Json = dict[str, Any]
-_SERVING = ("Launching", "Activating", "InService", "Scaling")
+_SERVING = ("Launching", "Baking", "RollingBack", "Activating", "InService", "Scaling")
 
 
 @dataclass(slots=True)
@@ -62,9 +62,20 @@ class Publisher:
         current = row.private.get("current")
         if current is None or row.private.get("phase") not in _SERVING:
             return None
-        by_variant: dict[str, list[Replica]] = {v["VariantName"]: [] for v in current["variants"]}
-        for slot in fleet.slots(self.platform, row, current):
-            if current["slots"].get(slot.key, {}).get("ready"):
+        under_way = row.private.get("deployment")
+        share = under_way["share"] if under_way else 0.0
+        if not share:
+            return self._serving(row, current)
+        return replace(
+            self._serving(row, current, current["config"]), share=share,
+            successor=self._serving(row, row.private["next"], row.private["next"]["config"]),
+        )  # fmt: skip
+
+    def _serving(self, row: Row, serving: Json, config: str = "") -> Endpoint:
+        """An endpoint as one of its fleets serves it."""
+        by_variant: dict[str, list[Replica]] = {v["VariantName"]: [] for v in serving["variants"]}
+        for slot in fleet.slots(self.platform, row, serving):
+            if serving["slots"].get(slot.key, {}).get("ready"):
                 name = slot.variant["VariantName"]
                 by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket)))
         variants = tuple(
@@ -72,9 +83,9 @@ class Publisher:
                 v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),
                 v["Container"].get("ContainerHostname") or "primary", v.get("Routing") == "RANDOM", v.get("Shadow", False),
             )
-            for v in current["variants"]
+            for v in serving["variants"]
         )  # fmt: skip
-        return Endpoint(row.account, row.region, row.name, variants, _capture(current.get("capture")))
+        return Endpoint(row.account, row.region, row.name, variants, _capture(serving.get("capture")), config)
 
 
 def _capture(config: Json | None) -> Capture | None:
@@ -94,6 +105,14 @@ def signature(row_private: Json) -> str:
     current = row_private.get("current")
     if current is None or row_private.get("phase") not in _SERVING:
         return ""
-    ready = sorted(f"{k}.{s['attempt']}" for k, s in current["slots"].items() if s.get("ready"))
-    weights = [f"{v['VariantName']}={v['Weight']}" for v in current["variants"]]
-    return f"{current['number']}:{','.join(ready)}:{','.join(weights)}"
+    under_way = row_private.get("deployment") or {}
+    parts = [_fleet_signature(current)]
+    if share := under_way.get("share"):
+        parts.append(f"{share}:{_fleet_signature(row_private['next'])}")
+    return "|".join(parts)
+
+
+def _fleet_signature(serving: Json) -> str:
+    ready = sorted(f"{k}.{s['attempt']}" for k, s in serving["slots"].items() if s.get("ready"))
+    weights = [f"{v['VariantName']}={v['Weight']}" for v in serving["variants"]]
+    return f"{serving['number']}:{','.join(ready)}:{','.join(weights)}"

@@ -15,6 +15,7 @@ from ....store.rows import Row
 from .. import fleet as fleets
 from ..fleet_keeper import Keeper
 from ..watching import Watcher
+from . import deployment
 from .machine import Endpoint, Seen, step
 from .publish import Publisher, signature
 
@@ -56,9 +57,11 @@ class EndpointReconciler:
     async def reconcile(self, row: Row) -> Outcome:
         """One look and one step."""
         private = dict(row.private)
+        under_way = private.get("deployment") or {}
         endpoint = Endpoint(
             row.name, private.get("phase", "Launching"), private.get("current") is not None,
             bool(row.wish.get("delete")), "update" in row.wish, "scale" in row.wish,
+            len(under_way.get("stages", ())) - under_way.get("stage", 0), bool(under_way.get("share")),
         )  # fmt: skip
         soonest: float | None = None
         if endpoint.phase not in ("Deleting", "Failed") and private.get("current"):
@@ -68,7 +71,7 @@ class EndpointReconciler:
         private["phase"] = decided.endpoint.phase
         granted: tuple[str, ...] = ()
         for action in decided.do:
-            granted += await self._act(action, row, private)
+            granted += await self._act(action, row, private, seen)
         if decided.gone:
             return Outcome(row.status, private, "Deleting", delete=True)
         if endpoint.phase == "Deleting":
@@ -83,17 +86,45 @@ class EndpointReconciler:
 
     async def _observe(self, row: Row, private: Json, endpoint: Endpoint) -> Seen:
         launch, error = "starting", ""
+        under_way = private.get("deployment")
         if endpoint.phase == "Launching" and not endpoint.delete:
             launch, error = await self._launch(row, private)
+        elif endpoint.phase == "Baking":
+            private["next"], _, _ = await self._keeper.tend(row, private["next"], heal=True)
+        baked = (under_way.get("until") or 0.0) - now() if under_way else 0.0
+        trouble = await asyncio.to_thread(self._trouble, row, under_way, endpoint) if under_way else ""
         published = private.get("published", "") == signature(private)
         left = len(private.get("retired", []))
         if endpoint.phase == "Deleting":
             left += sum(1 for part in ("current", "next") if private.get(part))
-        scaled = endpoint.phase == "Scaling" and all(
+        scaled = endpoint.phase in ("Scaling", "RollingBack") and all(
             private["current"]["slots"].get(slot.key, {}).get("ready")
             for slot in fleets.slots(self._platform, row, private["current"])
         )
-        return Seen(launch, error, scaled, published, left)
+        return Seen(launch, error, scaled, published, left, baked, trouble)
+
+    def _trouble(self, row: Row, under_way: Json, endpoint: Endpoint) -> str:
+        """Why the deployment under way must end: an alarm that is on while the next fleet serves, or too much time."""
+        if under_way.get("trouble"):
+            return str(under_way["trouble"])
+        if endpoint.phase not in ("Launching", "Baking"):
+            return ""
+        if now() > under_way["deadline"]:
+            allowed = under_way["deadline"] - under_way["began"]
+            return (
+                f"The deployment took longer than MaximumExecutionTimeoutInSeconds ({allowed:.0f}); it was rolled back."
+            )
+        if not under_way["share"]:
+            return ""
+        with self._platform.database.read() as tx:
+            found = {n: tx.rows.get("Alarm", row.account, row.region, n) for n in under_way["alarms"]}
+        if on := [n for n, alarm in found.items() if alarm is not None and alarm.state == "ALARM"]:
+            why = next(a.status.get("StateReason", "") for a in found.values() if a is not None and a.state == "ALARM")
+            return (
+                f"The deployment was rolled back because the CloudWatch alarm(s) {', '.join(on)} went into ALARM state "
+                f"while the new fleet was baking. {why}"
+            ).strip()
+        return ""
 
     async def _launch(self, row: Row, private: Json) -> tuple[str, str]:
         """Stage, start and ping the next fleet."""
@@ -118,23 +149,27 @@ class EndpointReconciler:
 
     # ---- doing -----------------------------------------------------------------------------------------------------
 
-    async def _act(self, action: str, row: Row, private: Json) -> tuple[str, ...]:
+    async def _act(self, action: str, row: Row, private: Json, seen: Seen) -> tuple[str, ...]:
         match action:
             case "prepare":
                 return self._prepare(row, private)
             case "resize":
-                private["current"], surplus = fleets.resized(private["current"], row.wish["scale"])
-                if surplus is not None:
-                    private["retired"] = [*private.get("retired", []), surplus]
+                _resize(private, "current", row.wish["scale"])
                 return ("scale",)
+            case "shift":
+                private["deployment"] = deployment.shifted(private["deployment"], now())
+            case "advance":
+                _advance(private)
+            case "revert":
+                _revert(private, seen.trouble or seen.launch_error)
             case "adopt":
                 if private.get("current"):
                     private["retired"] = [*private.get("retired", []), private["current"]]
-                private["current"], private["next"] = private["next"], None
+                private["current"], private["next"], private["deployment"] = private["next"], None, None
             case "abandon":
                 self._activities.forget(f"{row.uid}:{private['next']['number']}:models")
                 private["retired"] = [*private.get("retired", []), private["next"]]
-                private["next"] = None
+                private["next"] = private["deployment"] = None
             case "publish":
                 await self._publish(row, private)
             case "retire":
@@ -146,8 +181,10 @@ class EndpointReconciler:
         return ()
 
     def _prepare(self, row: Row, private: Json) -> tuple[str, ...]:
-        private["next"] = row.wish["update"]["fleet"]
+        private["next"], private["deployment"] = row.wish["update"]["fleet"], row.wish["update"]["deployment"]
         private["fleets"] = private["next"]["number"]
+        if (first := private["deployment"]["launch"]) is not None:
+            private["next"], _ = fleets.resized(private["next"], _counts(first))
         return ("update",)
 
     async def _publish(self, row: Row, private: Json) -> None:
@@ -176,6 +213,36 @@ class EndpointReconciler:
         private["retired"] = waiting
 
 
+def _counts(counts: dict[str, int]) -> dict[str, Json]:
+    return {name: {"Count": count} for name, count in counts.items()}
+
+
+def _resize(private: Json, part: str, wanted: dict[str, Json]) -> None:
+    """Change a fleet's weights and counts; the instances that it has no longer are retired."""
+    private[part], surplus = fleets.resized(private[part], wanted)
+    if surplus is not None:
+        private["retired"] = [*private.get("retired", []), surplus]
+
+
+def _advance(private: Json) -> None:
+    """On to the next stage; of a rolling update old instances go and the next batch of new ones comes."""
+    before = deployment.present(private["deployment"])
+    private["deployment"] = deployment.advanced(private["deployment"])
+    stage = deployment.present(private["deployment"])
+    if before is not None and "old" in before:
+        _resize(private, "current", _counts(before["old"]))
+    if stage is not None and "new" in stage:
+        _resize(private, "next", _counts(stage["new"]))
+
+
+def _revert(private: Json, trouble: str) -> None:
+    """All traffic back to the old fleet, and that to its old size."""
+    original = private["deployment"]["original"]
+    private["deployment"] = {**private["deployment"], "share": 0.0, "trouble": trouble}
+    if original:
+        _resize(private, "current", _counts(original))
+
+
 def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Json:
     """The status document: what Describe shows besides names and times."""
     status = {k: v for k, v in row.status.items() if k not in _SHOWN}
@@ -193,8 +260,14 @@ def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Js
                 "DestinationS3Uri": capture["DestinationS3Uri"], "KmsKeyId": capture.get("KmsKeyId", ""),
             }  # fmt: skip
         if upcoming is not None:
-            status["PendingDeploymentSummary"] = {"EndpointConfigName": upcoming["config"], "StartTime": row.modified}
+            under_way = private["deployment"]
+            status["PendingDeploymentSummary"] = {
+                "EndpointConfigName": upcoming["config"], "StartTime": under_way["began"],
+            }  # fmt: skip
             _show(status["PendingDeploymentSummary"], upcoming)
+            for variant in status["PendingDeploymentSummary"]["ProductionVariants"]:
+                active, count = private.get("published", "") == signature(private), variant["DesiredInstanceCount"]
+                variant["VariantStatus"] = [deployment.variant_status(under_way, count, active)]
     if endpoint.reason:
         status["FailureReason"] = endpoint.reason[:1024]
     elif before.phase == "Activating":
