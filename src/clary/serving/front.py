@@ -23,6 +23,7 @@ from .connection import STALL_SECONDS, Connection, ignore, is_invoke
 from .meter import Meters
 from .router import Router
 from .table import read
+from .waiting import WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Front:
     def __init__(self, run: Path):
         self.run = run
         self.connections: set[Connection] = set()
-        self.waiting: deque[tuple[float, socket.socket]] = deque()  # accepted while control was away
+        self.parked: deque[tuple[float, socket.socket]] = deque()  # accepted while control was away
         self.date = b""
         self.request_prefix = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-8{random.getrandbits(12):03x}-".encode()
         self.requests = 0
@@ -46,7 +47,8 @@ class Front:
         self.mending = False
         self.meters = Meters(run / "metrics")
         self.captures = Captures(run / "capture")
-        self.router = Router(self.mend_soon)
+        self.waiting = WaitingRoom()
+        self.router = Router(self.mend_soon, self.waiting.call)
         self.reload()
 
     def reload(self) -> None:
@@ -55,6 +57,7 @@ class Front:
         self.table = table
         self.authenticator = Authenticator(table)
         self.router.replace(table)
+        self.waiting.call()
 
     def mend_soon(self, replica: str) -> None:
         """A link was lost: try it again shortly, until it is back or the table no longer names it."""
@@ -109,7 +112,7 @@ class Front:
                 pass
             except OSError:
                 self.lose_channel()
-        self.waiting.append((time.monotonic() + HANDOVER_SECONDS, sock))
+        self.parked.append((time.monotonic() + HANDOVER_SECONDS, sock))
 
     def lose_channel(self) -> None:
         """Control has gone."""
@@ -132,8 +135,8 @@ class Front:
                 else:
                     self.channel = channel
                     loop.add_reader(channel, self._told)
-            waiting, self.waiting = self.waiting, deque()
-            for deadline, sock in waiting:
+            parked, self.parked = self.parked, deque()
+            for deadline, sock in parked:
                 if self.channel is not None:
                     self.hand_over(sock)
                 elif time.monotonic() > deadline:
@@ -141,8 +144,8 @@ class Front:
                         sock.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     sock.close()
                 else:
-                    self.waiting.append((deadline, sock))
-            await asyncio.sleep(0.05 if self.channel is None or self.waiting else 0.5)
+                    self.parked.append((deadline, sock))
+            await asyncio.sleep(0.05 if self.channel is None or self.parked else 0.5)
 
     def _told(self) -> None:
         """Control published a table: take it, and say so."""

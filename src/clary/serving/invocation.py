@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from . import frames
-from .authenticate import Denied
+from .authenticate import Denied, Principal
 from .line import Line
 from .link import Link, Ticket
 from .model_error import model_error
 from .pieces import Pieces
 from .router import LiveEndpoint, LiveVariant
+from .waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from .front import Front
@@ -23,6 +24,7 @@ STREAM_SECONDS = 480.0
 LARGE = 256 << 10
 """Bodies from this size go to the replica on a line of their own."""
 MAX_OUTSTANDING = 4096
+MAX_TRIES = 8
 
 STREAMING = b"/invocations-response-stream"
 
@@ -45,8 +47,8 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_submitted", "_ticket", "_url",
-        "endpoint", "variant",
+        "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_principal", "_submitted", "_ticket",
+        "_tries", "_url", "_waits", "endpoint", "variant",
     )  # fmt: skip
 
     def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
@@ -59,6 +61,9 @@ class Invocation:
         self._ticket: Ticket | Line | None = None
         self._pieces: Pieces | None = None  # the answer may come in pieces
         self._captured = False
+        self._principal: Principal | None = None
+        self._waits = False
+        self._tries = 0
         self.endpoint: LiveEndpoint | None = None
         self.variant: LiveVariant | None = None
 
@@ -70,6 +75,14 @@ class Invocation:
         except Denied as error:
             refuse(error.status, error.code.encode(), str(error))
             return
+        self._principal = principal
+        self.route()
+
+    def route(self) -> None:
+        """Choose a replica and pass the request on; wait where there is none just now."""
+        self._waits = False
+        front, headers, refuse, principal = self._front, self._headers, self._client.refuse, self._principal
+        assert principal is not None
         name = self._url[11 : self._url.find(b"/", 11)].decode("latin-1")
         endpoint = front.router.find(principal.account, principal.region, name)
         if endpoint is None:
@@ -94,17 +107,20 @@ class Invocation:
             endpoint = endpoint.beside
             variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
             link = variant.pick() if variant is not None else None
-        self.endpoint = endpoint
-        if variant is None or link is None:
-            text = (
-                f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
-            )
-            refuse(503, b"ServiceUnavailable", text)
+        self.endpoint, self.variant = endpoint, variant
+        if link is None:
+            self._waits = variant is not None and front.waiting.enter(self)
+            if not self._waits:
+                self._no_replica()
         elif link.outstanding >= MAX_OUTSTANDING:
             refuse(429, b"ThrottlingException", "Rate exceeded")
         else:
-            self.variant = variant
             self._submit(endpoint, link)
+
+    def _no_replica(self) -> None:
+        name = self.endpoint.name if self.endpoint is not None else ""
+        text = f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
+        self._client.refuse(503, b"ServiceUnavailable", text)
 
     def _submit(self, endpoint: LiveEndpoint, link: Link) -> None:
         get, body = self._headers.get, self._body
@@ -204,7 +220,7 @@ class Invocation:
             return  # answered whole
         self._ticket = None
         if self._pieces is None or not self._pieces.begun:
-            self._model_error(500 if sent else 503, (reason or "the model sent no answer").encode())
+            self._unanswered(reason or "the model sent no answer", sent)
         elif reason is None:
             self._pieces.finish()
             self._measure(200)
@@ -213,14 +229,17 @@ class Invocation:
             self._break_off("StreamBroken", reason)
 
     def _failed(self, reason: str, sent: bool) -> None:
-        """The replica went away with the request; one that it cannot have seen goes to another."""
-        ticket, self._ticket = self._ticket, None
-        link = self.variant.pick() if self.variant is not None and not sent else None
-        if isinstance(ticket, Ticket) and link is not None:
-            self._ticket = ticket
-            link.submit(ticket)
-            return
-        self._model_error(500, reason.encode())
+        """The replica went away with the request."""
+        self._ticket = None
+        self._unanswered(reason, sent)
+
+    def _unanswered(self, reason: str, sent: bool) -> None:
+        """A request that no replica can have seen goes to another one; one that may have been seen fails."""
+        self._tries += 1
+        if sent or self._tries > MAX_TRIES:
+            self._model_error(500, reason.encode())
+        else:
+            self.route()
 
     def _model_error(self, status: int, body: bytes, timed_out: bool = False) -> None:
         endpoint, variant = self.endpoint, self.variant
@@ -242,6 +261,10 @@ class Invocation:
 
     def expire(self, seconds: float) -> None:
         """Answer for a model that did not, if it has had its time."""
+        if self._waits and seconds > WAIT_SECONDS:
+            self.cancel()
+            self._no_replica()
+            return
         if self._ticket is None or seconds <= (INVOKE_SECONDS if self._pieces is None else STREAM_SECONDS):
             return
         self.cancel()
@@ -252,6 +275,9 @@ class Invocation:
 
     def cancel(self) -> None:
         """Nobody waits any more."""
+        if self._waits:
+            self._waits = False
+            self._front.waiting.leave(self)
         if self._ticket is not None:
             self._ticket.cancel()
             self._ticket = None

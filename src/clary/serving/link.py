@@ -39,11 +39,14 @@ class Ticket:
 class Link(asyncio.Protocol):
     """One replica. While it works on one batch the next gathers; when idle a request goes at once."""
 
-    def __init__(self, replica: Replica, lost: Callable[[str], None], known_good: bool = True):
+    def __init__(
+        self, replica: Replica, lost: Callable[[str], None], found: Callable[[], None], known_good: bool = True
+    ):
         self.replica = replica
         self.outstanding = 0
         self.alive = known_good  # one that was lost is used again only when it accepts
         self._lost = lost
+        self._found = found
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._queue: deque[Ticket] = deque()
@@ -63,6 +66,7 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.alive = True
         self._flush()
+        self._found()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fall("the model's process ended while it worked on the request")

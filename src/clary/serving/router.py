@@ -93,8 +93,9 @@ class LiveEndpoint:
 class Router:
     """The endpoints of the present table."""
 
-    def __init__(self, lost: Callable[[str], None]):
+    def __init__(self, lost: Callable[[str], None], found: Callable[[], None]):
         self._lost = lost
+        self._found = found
         self._links: Links = {}
         self._endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
 
@@ -122,7 +123,7 @@ class Router:
             for replica in variant.replicas:
                 link = self._links.get(replica)
                 if link is None or not link.alive:
-                    link = Link(replica, self._lost, known_good=link is None)
+                    link = Link(replica, self._lost, self._found, known_good=link is None)
                 links[replica] = link
                 own.append(link)
             live = LiveVariant(variant.name, variant.container, own, variant.random)
