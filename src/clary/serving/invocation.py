@@ -47,8 +47,8 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_principal", "_submitted", "_ticket",
-        "_tries", "_url", "_waits", "endpoint", "variant",
+        "_at", "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_principal", "_submitted", "_ticket",
+        "_tries", "_url", "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
     def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
@@ -64,6 +64,8 @@ class Invocation:
         self._principal: Principal | None = None
         self._waits = False
         self._tries = 0
+        self._way: tuple[Link, ...] = ()  # the processes that it goes through
+        self._at = 0  # the one that has it
         self.endpoint: LiveEndpoint | None = None
         self.variant: LiveVariant | None = None
 
@@ -114,30 +116,63 @@ class Invocation:
                 self._no_replica()
         elif link.outstanding >= MAX_OUTSTANDING:
             refuse(429, b"ThrottlingException", "Rate exceeded")
-        else:
-            self._submit(endpoint, link)
+        elif self._parts(link):
+            self._submit(endpoint)
 
     def _no_replica(self) -> None:
         name = self.endpoint.name if self.endpoint is not None else ""
         text = f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
         self._client.refuse(503, b"ServiceUnavailable", text)
 
-    def _submit(self, endpoint: LiveEndpoint, link: Link) -> None:
-        get, body = self._headers.get, self._body
-        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
-        head = b"%b\0%b\0%b\0%b\0%b%b" % (
-            get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b""),
-            get(b"x-amzn-sagemaker-custom-attributes", b""), get(b"x-amzn-sagemaker-inference-id", b""), b"",
-            frames.IN_PIECES if in_pieces else b"",
-        )  # fmt: skip
+    def _parts(self, link: Link) -> bool:
+        """The processes of the instance that the request goes through; False when it was refused."""
+        variant, target = self.variant, self._headers.get(b"x-amzn-sagemaker-target-container-hostname")
+        assert variant is not None and self.endpoint is not None
+        if target is None and not variant.pipeline:
+            self._way, self._at = (link,), 0
+            return True
+        named, name = (target or b"").decode("latin-1"), self.endpoint.name
+        if target is not None and not variant.direct:
+            text = (
+                f"TargetContainerHostname is not supported: endpoint {name} does not run its containers in Direct mode."
+            )
+        elif target is None and variant.direct:
+            text = f"TargetContainerHostname is required: endpoint {name} runs its containers in Direct mode."
+        elif target is not None and named not in variant.containers:
+            text = f"Container {named} not found in endpoint {name}; it has {', '.join(variant.containers)}."
+        else:
+            way = (link, *link.more)
+            self._at = variant.containers.index(named) if variant.direct else 0
+            self._way = way[: self._at + 1] if variant.direct else way
+            return True
+        self._client.refuse(400, b"ValidationError", text)
+        return False
+
+    def _submit(self, endpoint: LiveEndpoint) -> None:
         if endpoint.capture is not None:
             self._captured = random.random() * 100 < endpoint.capture.percent
         self._submitted = time.perf_counter()
+        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
         if endpoint.shadow is not None and random.random() < endpoint.shadowed:
-            self._shadow(endpoint, head.removesuffix(frames.IN_PIECES))
-        if in_pieces:
+            self._shadow(endpoint, self._head(self._headers.get(b"content-type", b""), in_pieces, last=True))
+        self._send(self._headers.get(b"content-type", b""), self._body)
+
+    def _head(self, content_type: bytes, in_pieces: bool, last: bool) -> bytes:
+        get = self._headers.get
+        accept = get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b"") if last else b""
+        return b"%b\0%b\0%b\0%b\0" % (
+            content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
+            get(b"x-amzn-sagemaker-inference-id", b""),
+        )  # fmt: skip
+
+    def _send(self, content_type: bytes, body: bytes) -> None:
+        """To the next process on the way."""
+        link, last = self._way[self._at], self._at == len(self._way) - 1
+        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
+        head = self._head(content_type, in_pieces, last)
+        if in_pieces and last:
             self._pieces = Pieces(self._client.transport)
-            self._ticket = Line(link, head, body, self._took, self._ended)
+            self._ticket = Line(link, head + frames.IN_PIECES, body, self._took, self._ended)
         elif len(body) > LARGE:
             self._ticket = Line(link, head, body, self._took_whole, self._ended)
         else:
@@ -169,6 +204,10 @@ class Invocation:
         if not 200 <= status < 300:
             self._model_error(status, body)
             return
+        if self._at < len(self._way) - 1:
+            self._at += 1
+            self._send(content_type, body)
+            return
         front = self._front
         extra = b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n" if custom else b""
         self._client.transport.write(
@@ -192,6 +231,8 @@ class Invocation:
 
     def _took_whole(self, head: bytes, body: bytes) -> None:
         status, content_type, custom = head.split(frames.SEPARATOR, 2)
+        if isinstance(self._ticket, Line):
+            self._ticket.cancel()  # its end is of no interest any more: the next container may have the request by then
         self._answered(int(status), content_type, custom, body)
 
     def _took(self, head: bytes, body: bytes) -> None:
@@ -236,7 +277,7 @@ class Invocation:
     def _unanswered(self, reason: str, sent: bool) -> None:
         """A request that no replica can have seen goes to another one; one that may have been seen fails."""
         self._tries += 1
-        if sent or self._tries > MAX_TRIES:
+        if sent or self._tries > MAX_TRIES or (self._at and self.variant is not None and not self.variant.direct):
             self._model_error(500, reason.encode())
         else:
             self.route()
@@ -245,7 +286,9 @@ class Invocation:
         endpoint, variant = self.endpoint, self.variant
         assert endpoint is not None and variant is not None
         self._measure(status)
-        message, members = model_error(endpoint, variant.container, status, body.decode("utf-8", "replace"), timed_out)
+        message, members = model_error(
+            endpoint, variant.containers[self._at], status, body.decode("utf-8", "replace"), timed_out
+        )
         self._client.refuse(424, b"ModelError", message, members=members)
 
     def _measure(self, status: int) -> None:

@@ -37,12 +37,13 @@ class Ticket:
 
 
 class Link(asyncio.Protocol):
-    """One replica. While it works on one batch the next gathers; when idle a request goes at once."""
+    """One process. While it works on one batch the next gathers; when idle a request goes at once."""
 
     def __init__(
         self, replica: Replica, lost: Callable[[str], None], found: Callable[[], None], known_good: bool = True
     ):
         self.replica = replica
+        self.more: tuple[Link, ...] = ()  # to the other containers of a pipeline's instance
         self.outstanding = 0
         self.alive = known_good  # one that was lost is used again only when it accepts
         self._lost = lost

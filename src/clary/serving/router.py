@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from .link import Link
-from .table import Capture, Endpoint, Replica, Table
+from .table import Capture, Endpoint, Replica, Table, Variant
 
 Links = dict[Replica, Link]
 
@@ -15,19 +15,23 @@ Links = dict[Replica, Link]
 class LiveVariant:
     """A variant with its links."""
 
-    __slots__ = ("container", "links", "name", "name_header", "random")
+    __slots__ = ("containers", "direct", "links", "name", "name_header", "pipeline", "random")
 
-    def __init__(self, name: str, container: str, links: list[Link], at_random: bool = False):
-        self.name = name
-        self.container = container
+    def __init__(self, variant: Variant, links: list[Link]):
+        self.name = variant.name
+        self.containers = variant.containers
         self.links = links
-        self.random = at_random
-        self.name_header = name.encode()
+        self.random = variant.random
+        self.direct = variant.direct
+        self.pipeline = len(variant.containers) > 1
+        self.name_header = variant.name.encode()
 
     def pick(self) -> Link | None:
         """The link with the least under way; None when no replica is alive."""
-        if self.random:
-            alive = [link for link in self.links if link.alive]
+        if self.random or self.pipeline:
+            alive = [link for link in self.links if link.alive and all(more.alive for more in link.more)]
+            if self.pipeline and not self.random:
+                return min(alive, key=lambda link: link.outstanding, default=None)
             return random.choice(alive) if alive else None
         best: Link | None = None
         for link in self.links:
@@ -119,14 +123,8 @@ class Router:
         variants: list[tuple[LiveVariant, float]] = []
         shadow: tuple[LiveVariant, float] | None = None
         for variant in endpoint.variants:
-            own = []
-            for replica in variant.replicas:
-                link = self._links.get(replica)
-                if link is None or not link.alive:
-                    link = Link(replica, self._lost, self._found, known_good=link is None)
-                links[replica] = link
-                own.append(link)
-            live = LiveVariant(variant.name, variant.container, own, variant.random)
+            own = [self._instance(replica, links) for replica in variant.replicas]
+            live = LiveVariant(variant, own)
             if variant.shadow:
                 shadow = live, variant.weight
             else:
@@ -134,6 +132,20 @@ class Router:
         return LiveEndpoint(
             endpoint.account, endpoint.region, endpoint.name, variants, shadow, endpoint.capture, endpoint.config
         )
+
+    def _instance(self, replica: Replica, links: Links) -> Link:
+        """The link to an instance's first process, with those to its others."""
+        first = self._link(replica, links)
+        more = [self._link(Replica(f"{replica.id}/{n}", path), links) for n, path in enumerate(replica.more, 1)]
+        first.more = tuple(more)
+        return first
+
+    def _link(self, replica: Replica, links: Links) -> Link:
+        link = self._links.get(replica)
+        if link is None or not link.alive:
+            link = Link(replica, self._lost, self._found, known_good=link is None)
+        links[replica] = link
+        return link
 
     def find(self, account: str, region: str, name: str) -> LiveEndpoint | None:
         """An endpoint, or None; while a deployment moves traffic, one of its two fleets by their shares."""

@@ -17,10 +17,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One process that answers predictions."""
+    """One instance that answers predictions: a process, or one for each container of a pipeline."""
 
     id: str
-    socket: str  # the path of its Unix socket
+    socket: str  # the path of its (first) process's Unix socket
+    more: tuple[str, ...] = ()  # those of the other containers, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,10 @@ class Variant:
     name: str
     weight: float
     replicas: tuple[Replica, ...]
-    container: str = "primary"
+    containers: tuple[str, ...] = ("primary",)  # their names, in the order in which a request goes through them
     random: bool = False  # any replica, rather than the one with the least to do
     shadow: bool = False  # gets copies of requests; nobody waits for its answers
+    direct: bool = False  # a request names the one container that it goes to
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Table:
 
 
 def _endpoint(raw: Json) -> Endpoint:
-    variants = tuple(Variant(**{**v, "replicas": tuple(Replica(**r) for r in v["replicas"])}) for v in raw["variants"])
+    variants = tuple(_variant(v) for v in raw["variants"])
     rule = raw.get("capture")
     capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
     successor = _endpoint(raw["successor"]) if raw.get("successor") else None
@@ -103,6 +105,11 @@ def _endpoint(raw: Json) -> Endpoint:
         raw["account"], raw["region"], raw["name"], variants, capture, raw.get("config", ""), successor,
         raw.get("share", 0.0),
     )  # fmt: skip
+
+
+def _variant(raw: Json) -> Variant:
+    replicas = tuple(Replica(r["id"], r["socket"], tuple(r["more"])) for r in raw["replicas"])
+    return Variant(**{**raw, "replicas": replicas, "containers": tuple(raw["containers"])})
 
 
 def write(path: Path, table: Table) -> None:

@@ -77,10 +77,6 @@ def _variant(ctx: Context, variant: Json) -> Json:
             f"Production variant {variant['VariantName']} needs InstanceType and InitialInstanceCount."
         )
     model = models.find(ctx, variant["ModelName"])
-    if len(models.containers(model)) > 1:
-        raise ValidationException(
-            f"Clary does not serve inference pipelines yet: model {model.name} has several containers."
-        )
     if any(c.get("Mode") == "MultiModel" for c in models.containers(model)):
         raise ValidationException(f"Clary does not serve multi-model endpoints yet: model {model.name} is one.")
     return {"InitialVariantWeight": 1.0, **variant}

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...serving import frames
 from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
+from . import models
 from .images import python, resolve
 from .instances import memory_limit
 from .runtime_environment import base_environment
@@ -38,22 +40,38 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One instance's place in a fleet."""
+    """A process's place in a fleet: one of an instance's containers, most often the only one."""
 
     variant: Json
     index: int
     attempt: int
     folder: Path
+    part: int = 0
 
     @property
     def key(self) -> str:
         """Its name inside the fleet."""
-        return f"{self.variant['VariantName']}-{self.index}"
+        return _key(self.variant, self.index, self.part)
+
+    @property
+    def container(self) -> Json:
+        """The container that it runs."""
+        found: Json = self.variant["Containers"][self.part]
+        return found
+
+    @property
+    def stem(self) -> str:
+        """The name of its folder, but for the attempt."""
+        return self.folder.name.partition(".")[0]
 
     @property
     def socket(self) -> Path:
         """Where its replica listens."""
         return self.folder / "io" / "s"
+
+
+def _key(variant: Json, index: int, part: int) -> str:
+    return f"{variant['VariantName']}-{index}" + (f"/{part}" if part else "")
 
 
 def new(number: int, config: Row, models: dict[str, Row]) -> Json:
@@ -75,11 +93,12 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
 
 def variant(name: str, model: Row, instance_type: str, count: int) -> Json:
     """So many instances of a model, with all that is needed of it: a model may be deleted any time."""
-    container = (model.spec.get("Containers") or [model.spec.get("PrimaryContainer")])[0]
+    named = zip(models.containers(model), models.hostnames(model), strict=True)
     return {
         "VariantName": name, "Weight": 1.0, "Count": count, "InstanceType": instance_type, "ModelName": model.name,
-        "Container": container, "Role": model.spec.get("ExecutionRoleArn", ""),
-        "Isolated": model.spec.get("EnableNetworkIsolation", False),
+        "Containers": [{**c, "ContainerHostname": hostname} for c, hostname in named],
+        "Direct": (model.spec.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct",
+        "Role": model.spec.get("ExecutionRoleArn", ""), "Isolated": model.spec.get("EnableNetworkIsolation", False),
     }  # fmt: skip
 
 
@@ -93,7 +112,7 @@ def resized(fleet: Json, wanted: dict[str, Json]) -> tuple[Json, Json | None]:
             surplus.append({**variant, "First": variants[-1]["Count"]})
         else:
             surplus.append({**variant, "First": variant["Count"]})
-    kept = {f"{v['VariantName']}-{i}" for v in variants for i in range(v["Count"])}
+    kept = {_key(v, i, part) for v in variants for i in range(v["Count"]) for part in range(len(v["Containers"]))}
     gone = {k: s for k, s in fleet["slots"].items() if k not in kept}
     used = {**fleet.get("used", {}), **{k: s["attempt"] + 1 for k, s in gone.items()}}
     present = {
@@ -112,23 +131,38 @@ def slots(platform: Platform, row: Row, fleet: Json) -> Iterator[Slot]:
     base = root(platform, row, fleet)
     for number, variant in enumerate(fleet["variants"]):
         for index in range(variant.get("First", 0), variant["Count"]):
-            key = f"{variant['VariantName']}-{index}"
-            # one that comes back while its predecessor still drains needs a folder of its own
-            attempt = fleet["slots"].get(key, {}).get("attempt", fleet.get("used", {}).get(key, 0))
-            # a socket's path has at most 107 bytes: names, which may be long, stay out of it
-            yield Slot(variant, index, attempt, base / f"v{number}-{index}.{attempt}")
+            for part in range(len(variant["Containers"])):
+                key = _key(variant, index, part)
+                # one that comes back while its predecessor still drains needs a folder of its own
+                attempt = fleet["slots"].get(key, {}).get("attempt", fleet.get("used", {}).get(key, 0))
+                # a socket's path has at most 107 bytes: names, which may be long, stay out of it
+                stem = f"v{number}-{index}" + (f"c{part}" if part else "")
+                yield Slot(variant, index, attempt, base / f"{stem}.{attempt}", part)
+
+
+def instances(platform: Platform, row: Row, fleet: Json) -> Iterator[tuple[Slot, ...]]:
+    """The processes of every instance that a fleet should have."""
+    for _, parts in groupby(slots(platform, row, fleet), key=lambda s: (s.variant["VariantName"], s.index)):
+        yield tuple(parts)
+
+
+def ready(fleet: Json, parts: tuple[Slot, ...]) -> bool:
+    """Whether every process of an instance answers."""
+    return all(fleet["slots"].get(slot.key, {}).get("ready") for slot in parts)
 
 
 def instance_id(row: Row, fleet: Json, slot: Slot) -> str:
     """The id that an instance has in log streams."""
-    text = f"{row.uid}:{fleet['number']}:{slot.key}"
+    text = f"{row.uid}:{fleet['number']}:{_key(slot.variant, slot.index, 0)}"
     return "i-" + hashlib.sha256(text.encode()).hexdigest()[:17]
 
 
 def log_stream(row: Row, fleet: Json, slot: Slot) -> str:
     """The log stream of a slot's present process."""
     suffix = f"-{slot.attempt}" if slot.attempt else ""
-    return f"{slot.variant['VariantName']}/{instance_id(row, fleet, slot)}{suffix}"
+    several = len(slot.variant["Containers"]) > 1
+    part = f"/{slot.container['ContainerHostname']}" if several else ""
+    return f"{slot.variant['VariantName']}/{instance_id(row, fleet, slot)}{part}{suffix}"
 
 
 # ---- artifacts -----------------------------------------------------------------------------------------------------
@@ -136,22 +170,31 @@ def log_stream(row: Row, fleet: Json, slot: Slot) -> str:
 
 def stage(platform: Platform, row: Row, fleet: Json, cancel: threading.Event) -> None:
     """Unpack every variant's artifacts; a folder that an earlier try left half-done is made anew."""
-    base = root(platform, row, fleet)
     for variant in fleet["variants"]:
-        target = base / "models" / variant["VariantName"]
-        if target.exists():
-            continue
-        aside = base / "models" / f".{variant['VariantName']}.new"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        try:
-            _fetch(platform, variant["Container"], aside)
-        except (NoSuchBucket, NoSuchObject):
-            raise ArtifactError(
-                f'Could not find model data at {_url(variant["Container"])}. Please ensure that the role "{variant["Role"]}" '
-                "exists and that the object exists at the S3 URI."
-            ) from None
-        os.rename(aside, target)
+        for part, container in enumerate(variant["Containers"]):
+            target = models_folder(platform, row, fleet, variant, part)
+            if not target.exists():
+                _stage_container(platform, container, variant["Role"], target)
+
+
+def models_folder(platform: Platform, row: Row, fleet: Json, variant: Json, part: int) -> Path:
+    """Where the artifacts of one of a variant's containers lie."""
+    name: str = variant["VariantName"] + (f".{part}" if part else "")
+    return root(platform, row, fleet) / "models" / name
+
+
+def _stage_container(platform: Platform, container: Json, role: str, target: Path) -> None:
+    aside = target.with_name(f".{target.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        _fetch(platform, container, aside)
+    except (NoSuchBucket, NoSuchObject):
+        raise ArtifactError(
+            f'Could not find model data at {_url(container)}. Please ensure that the role "{role}" exists and that the '
+            "object exists at the S3 URI."
+        ) from None
+    os.rename(aside, target)
 
 
 def _url(container: Json) -> str:
@@ -213,7 +256,7 @@ def _below(folder: Path, relative: str) -> Path:
 
 def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpec:
     """A replica's process."""
-    variant, container = slot.variant, slot.variant["Container"]
+    variant, container = slot.variant, slot.container
     runtime = resolve(container["Image"])
     environment = base_environment(platform, row, variant["Role"], _SECONDS)
     environment |= {
@@ -226,7 +269,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         folder = slot.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)
-    models = root(platform, row, fleet) / "models" / variant["VariantName"]
+    artifacts = models_folder(platform, row, fleet, variant, slot.part)
     return ProcessSpec(
         id=f"{row.uid}-{fleet['number']}-{slot.key}-{slot.attempt}",
         folder=str(slot.folder),
@@ -234,11 +277,11 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         command=(python(), "-m", "clary.runtimes.script_mode", "serve") if scripted else (),
         environment=environment,
         mounts=(
-            Mount(str(models), "/opt/ml/model"),
+            Mount(str(artifacts), "/opt/ml/model"),
             Mount(str(slot.folder / "io"), "/run/clary", True),
             Mount(str(slot.folder / "tmp"), "/tmp", True),
         ),
-        hostname=f"{variant['VariantName']}-{slot.index}".lower(),
+        hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),
         network=not variant["Isolated"],
         memory_bytes=memory_limit(variant["InstanceType"]),
         uid=uid_of(f"ep-{row.uid}"),

@@ -41,10 +41,32 @@ def create_model(ctx: Context, request: Json) -> Json:
         spec["PrimaryContainer"] = _container(spec["PrimaryContainer"])
     else:
         spec["Containers"] = [_container(c) for c in spec["Containers"]]
+        _check_pipeline(spec)
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("Model", ctx.account, ctx.region, name, arn, spec))
     tags.put(ctx, arn, request.get("Tags"))
     return {"ModelArn": arn}
+
+
+def _check_pipeline(spec: Json) -> None:
+    """Several containers: which of them a request goes through needs names that tell them apart."""
+    names = [c.get("ContainerHostname") for c in spec["Containers"]]
+    direct = (spec.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct"
+    if (direct or any(names)) and not all(names):
+        why = "in Direct mode" if direct else "when one has it"
+        raise ValidationException(f"ContainerHostname must be given for every container {why}.")
+    if len(set(filter(None, names))) < len(list(filter(None, names))):
+        raise ValidationException("The ContainerHostname of each container must be unique within a model.")
+    if len(names) > 1 and any(c["Mode"] == "MultiModel" for c in spec["Containers"]) and not direct:
+        raise ValidationException("A serial inference pipeline cannot have a container whose Mode is MultiModel.")
+
+
+def hostnames(row: Row) -> list[str]:
+    """The names of a model's containers as errors and TargetContainerHostname have them."""
+    found = containers(row)
+    if len(found) == 1:
+        return [found[0].get("ContainerHostname") or "primary"]
+    return [c.get("ContainerHostname") or f"container-{n}" for n, c in enumerate(found, 1)]
 
 
 def _container(container: Json) -> Json:

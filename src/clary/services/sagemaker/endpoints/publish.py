@@ -74,14 +74,17 @@ class Publisher:
     def _serving(self, row: Row, serving: Json, config: str = "") -> Endpoint:
         """An endpoint as one of its fleets serves it."""
         by_variant: dict[str, list[Replica]] = {v["VariantName"]: [] for v in serving["variants"]}
-        for slot in fleet.slots(self.platform, row, serving):
-            if serving["slots"].get(slot.key, {}).get("ready"):
-                name = slot.variant["VariantName"]
-                by_variant[name].append(Replica(f"{row.uid}-{slot.folder.name}", str(slot.socket)))
+        for parts in fleet.instances(self.platform, row, serving):
+            if fleet.ready(serving, parts):
+                first, *more = parts
+                name = first.variant["VariantName"]
+                sockets = tuple(str(slot.socket) for slot in more)
+                by_variant[name].append(Replica(f"{row.uid}-{first.folder.name}", str(first.socket), sockets))
         variants = tuple(
             Variant(
                 v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),
-                v["Container"].get("ContainerHostname") or "primary", v.get("Routing") == "RANDOM", v.get("Shadow", False),
+                tuple(c["ContainerHostname"] for c in v["Containers"]), v.get("Routing") == "RANDOM",
+                v.get("Shadow", False), v["Direct"],
             )
             for v in serving["variants"]
         )  # fmt: skip

@@ -31,7 +31,8 @@ def log_group(name: str) -> str:
 
 
 def _subject(slot: fleets.Slot) -> str:
-    return f"The primary container for production variant {slot.variant['VariantName']}"
+    name = slot.container["ContainerHostname"]
+    return f"The {name} container for production variant {slot.variant['VariantName']}"
 
 
 class EndpointReconciler:
@@ -283,13 +284,15 @@ def _show(document: Json, fleet: Json) -> None:
 
 
 def _variant(variant: Json, fleet: Json) -> Json:
-    ready = sum(
-        1 for k, s in fleet["slots"].items() if s.get("ready") and k.rpartition("-")[0] == variant["VariantName"]
-    )
-    image = variant["Container"]["Image"]
+    parts: dict[str, list[bool]] = {}
+    for key, slot in fleet["slots"].items():
+        parts.setdefault(key.partition("/")[0], []).append(bool(slot.get("ready")))
+    size, name = len(variant["Containers"]), variant["VariantName"]
+    ready = sum(len(p) == size and all(p) for key, p in parts.items() if key.rpartition("-")[0] == name)
+    images = [c["Image"] for c in variant["Containers"]]
     return {
         "VariantName": variant["VariantName"],
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": now()}],
+        "DeployedImages": [{"SpecifiedImage": i, "ResolvedImage": i, "ResolutionTime": now()} for i in images],
         "CurrentWeight": variant["Weight"], "DesiredWeight": variant["Weight"],
         "CurrentInstanceCount": ready, "DesiredInstanceCount": variant["Count"],
     }  # fmt: skip

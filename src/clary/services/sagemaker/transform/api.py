@@ -38,8 +38,9 @@ def create_transform_job(ctx: Context, request: Json) -> Json:
     _check(spec, model)
     resources = spec["TransformResources"]
     variant = fleet.variant(name, model, resources["InstanceType"], resources["InstanceCount"])
-    container = variant["Container"]
-    variant["Container"] = {**container, "Environment": {**(container.get("Environment") or {}), **environment(spec)}}
+    variant["Containers"] = [
+        {**c, "Environment": {**(c.get("Environment") or {}), **environment(spec)}} for c in variant["Containers"]
+    ]
     at = now()
     private = {"fleet": {"number": 0, "config": name, "variants": [variant], "slots": {}}}
     row = Row("TransformJob", ctx.account, ctx.region, name, arn, spec, {"TransformJobStatus": "InProgress"}, private)
@@ -69,11 +70,12 @@ def environment(spec: Json) -> dict[str, str]:
 
 def _check(spec: Json, model: Row) -> None:
     """What AWS refuses although each value alone is valid."""
-    containers = models.containers(model)
-    if len(containers) > 1:
+    if (model.spec.get("InferenceExecutionConfig") or {}).get("Mode") == "Direct":
         raise ValidationException(
-            f"Clary does not run inference pipelines yet: model {model.name} has several containers."
+            f"Batch transform needs a model whose containers run in Serial mode; {model.name} runs them in Direct mode."
         )
+    if any(c.get("Mode") == "MultiModel" for c in models.containers(model)):
+        raise ValidationException(f"Batch transform does not take multi-model containers; model {model.name} has one.")
     for where, uri in (
         ("TransformInput.DataSource.S3DataSource.S3Uri", _source(spec)["S3Uri"]),
         ("TransformOutput.S3OutputPath", spec["TransformOutput"]["S3OutputPath"]),

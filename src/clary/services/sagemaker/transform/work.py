@@ -49,8 +49,8 @@ def run(platform: Platform, row: Row, cancel: threading.Event) -> None:
     except InputError as error:
         raise TransformError(str(error)) from None
     fleet = row.private["fleet"]
-    instances = list(fleets.slots(platform, row, fleet))
-    workers = [_Instance(platform, row, slot, cancel) for slot in instances]
+    instances = list(fleets.instances(platform, row, fleet))
+    workers = [_Instance(platform, row, parts, cancel) for parts in instances]
     with ThreadPoolExecutor(len(workers), "transform") as pool:
         shares = [pool.submit(w.transform, items[i :: len(workers)]) for i, w in enumerate(workers)]
     failures = [line for share in shares for line in share.result()]
@@ -65,16 +65,15 @@ def run(platform: Platform, row: Row, cancel: threading.Event) -> None:
 class _Instance:
     """One instance's share of the objects."""
 
-    def __init__(self, platform: Platform, row: Row, slot: fleets.Slot, cancel: threading.Event):
-        spec = row.spec
+    def __init__(self, platform: Platform, row: Row, parts: tuple[fleets.Slot, ...], cancel: threading.Event):
+        spec, slot = row.spec, parts[0]
         self._platform = platform
         self._cancel = cancel
-        self._slot = slot
+        self._parts = parts  # a request goes through all of them, one after the other
         self._split = spec["TransformInput"].get("SplitType", "None")
         self._gzip = spec["TransformInput"].get("CompressionType", "None") == "Gzip"
-        self._head = (
-            f"{spec['TransformInput'].get('ContentType', '')}\0{spec['TransformOutput'].get('Accept', '')}\0\0\0"
-        )
+        self._content_type = spec["TransformInput"].get("ContentType", "")
+        self._last_accept = spec["TransformOutput"].get("Accept", "")
         self._accept = spec["TransformOutput"].get("Accept") or "binary/octet-stream"
         self._line = spec["TransformOutput"].get("AssembleWith", "None") == "Line"
         self._together = spec.get("BatchStrategy", "MultiRecord") == "MultiRecord"
@@ -187,43 +186,61 @@ class _Instance:
         raise _Refused(trouble)
 
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        channel = self._channel()
+        """A request through every container; the first that refuses ends it."""
+        content_type, status = self._content_type, 200
+        for part in self._parts:
+            accept = self._last_accept if part is self._parts[-1] else ""
+            status, content_type, body = self._exchange_with(part, f"{content_type}\0{accept}\0\0\0", body)
+            if not 200 <= status < 300:
+                break
+        return status, body
+
+    def _exchange_with(self, part: fleets.Slot, head: str, body: bytes) -> tuple[int, str, bytes]:
+        channel = self._channel(part)
         try:
-            channel.sendall(frames.pack([(self._head.encode(), body)]))
+            channel.sendall(frames.pack([(head.encode(), body)]))
             size = int.from_bytes(exactly(channel, 4), "little")
-            ((head, answer),) = frames.unpack(exactly(channel, size), 0, size)
+            ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
         except (OSError, ValueError):
-            self._connections.channel = None
+            self._channels().pop(part.stem)
             channel.close()
             raise
-        return int(head.partition(frames.SEPARATOR)[0]), answer
+        status, content_type, *_ = answered.split(frames.SEPARATOR)
+        return int(status), content_type.decode("utf-8", "replace"), answer
 
-    def _channel(self) -> socket.socket:
-        """This thread's connection; a replica that was replaced has another socket, and may still be starting."""
-        found: socket.socket | None = getattr(self._connections, "channel", None)
-        if found is not None:
+    def _channels(self) -> dict[str, socket.socket]:
+        """This thread's connections."""
+        if not hasattr(self._connections, "channels"):
+            self._connections.channels = {}
+        found: dict[str, socket.socket] = self._connections.channels
+        return found
+
+    def _channel(self, part: fleets.Slot) -> socket.socket:
+        """A connection to a process; one that was replaced has another socket, and may still be starting."""
+        if (found := self._channels().get(part.stem)) is not None:
             return found
         deadline = time.monotonic() + _RESTART_SECONDS
         while True:
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             channel.settimeout(self._timeout)
             try:
-                channel.connect(str(self._newest()))
+                channel.connect(str(_newest(part)))
             except OSError:
                 channel.close()
                 if time.monotonic() > deadline or self._cancel.wait(0.05):
                     raise
                 continue
-            self._connections.channel = channel
+            self._channels()[part.stem] = channel
             return channel
-
-    def _newest(self) -> Path:
-        stem = self._slot.folder.name.partition(".")[0]
-        attempts = [p for p in self._slot.folder.parent.glob(f"{stem}.*") if p.suffix[1:].isdigit()]
-        return max(attempts, key=lambda p: int(p.suffix[1:]), default=self._slot.folder) / "io" / "s"
 
     def _log(self, text: str) -> None:
         self._platform.logs.append(self._log_key, [(milliseconds(), text)])
+
+
+def _newest(part: fleets.Slot) -> Path:
+    """The socket of a slot's latest process."""
+    attempts = [p for p in part.folder.parent.glob(f"{part.stem}.*") if p.suffix[1:].isdigit()]
+    return max(attempts, key=lambda p: int(p.suffix[1:]), default=part.folder) / "io" / "s"
 
 
 def _extra(row: Row) -> Callable[[], tuple[str, str]] | None:
