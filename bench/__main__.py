@@ -56,7 +56,7 @@ _REPORT = """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("%d %d %f %f %d\\n", summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status))
 end
 """
 
@@ -302,6 +302,7 @@ def variations(platform: Platform, key: tuple[str, str], body: bytes) -> None:
         ratio = sorted(a / b for a, b in zip(found[name], found["invoke"], strict=True))[1]
         show(f"InvokeEndpoint {what}, over the plain endpoint's rate", f"{ratio:.2f}", f">= {goal}", ratio >= goal)
         sagemaker.delete_endpoint(EndpointName=f"bench-{name}")
+    _thousand_models(platform, key, body, requests["invoke"])
     if (constant := _nginx_constant()) is not None:
         ratio = sorted(found["invoke"])[1] / constant
         show(
@@ -310,6 +311,37 @@ def variations(platform: Platform, key: tuple[str, str], body: bytes) -> None:
             ">= 0.45",
             ratio >= 0.45,
         )
+
+
+def _thousand_models(platform: Platform, key: tuple[str, str], body: bytes, plain: bytes) -> None:
+    """A multi-model endpoint of 1,000 models: all of them loaded once, then one that is hot."""
+    s3, sagemaker, runtime = (platform.client(n) for n in ("s3", "sagemaker", "sagemaker-runtime"))
+    for number in range(1000):
+        s3.copy_object(Bucket="bench", Key=f"many/{number}.tar.gz", CopySource={"Bucket": "bench", "Key": "p.tar.gz"})
+    container = {"Image": jobs.IMAGE, "Mode": "MultiModel", "ModelDataUrl": "s3://bench/many/"}
+    sagemaker.create_model(ModelName="bench-many", ExecutionRoleArn=jobs.ROLE, PrimaryContainer=container)
+    variant = {
+        "ModelName": "bench-many", "VariantName": "A", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
+    }  # fmt: skip
+    sagemaker.create_endpoint_config(EndpointConfigName="bench-many", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="bench-many", EndpointConfigName="bench-many")
+    assert jobs.settled(platform, "bench-many")["EndpointStatus"] == "InService"
+    began = time.perf_counter()
+    for number in range(1000):
+        runtime.invoke_endpoint(
+            EndpointName="bench-many", ContentType="text/csv", Body=body, TargetModel=f"{number}.tar.gz"
+        )
+    seconds = time.perf_counter() - began
+    headers = {"Content-Type": "text/csv", "X-Amzn-SageMaker-Target-Model": "7.tar.gz"}
+    hot = http("POST", platform.port, "/endpoints/bench-many/invocations", body, headers, "sagemaker", key)
+    pairs = [
+        (load(platform.port, 64, hot)["per_second"], load(platform.port, 64, plain)["per_second"]) for _ in range(3)
+    ]
+    ratio = sorted(a / b for a, b in pairs)[1]
+    what = "InvokeEndpoint of one of 1,000 models, over the plain endpoint's rate"
+    show(what, f"{ratio:.2f}", ">= 0.7", ratio >= 0.7)
+    show("1,000 models fetched, loaded and called, each", f"{seconds:.1f} ms", "-", None)
+    sagemaker.delete_endpoint(EndpointName="bench-many")
 
 
 def _nginx_constant() -> float | None:

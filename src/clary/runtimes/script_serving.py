@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import serving
+from ..algorithms import multi_model, serving
 from ..algorithms.environment import base
 from ..serving.frames import PING, SEPARATOR, Item
 from .script_mode import check_requirements
@@ -33,6 +33,8 @@ class Unsupported(Exception):
 
 def serve() -> int:
     """Load the script and its model, then answer."""
+    if multi_model.wanted():
+        return serving.serve(multi_model.MultiModel(_predictor).batch)
     model_folder = base() / "model"
     module = _load_script(model_folder)
     handlers = Handlers(module)
@@ -44,11 +46,18 @@ def serve() -> int:
     )
 
 
+def _predictor(model_folder: Path) -> serving.Predict:
+    """One of many models, each with its script or all with one."""
+    handlers = Handlers(_load_script(model_folder))
+    model = handlers.model_fn(str(model_folder))
+    return lambda items: [_answer(handlers, model, *item) for item in items]
+
+
 def _load_script(model_folder: Path) -> ModuleType | None:
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
     directory = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     folders = [Path(directory)] if directory.startswith("/") else []
-    folders += [model_folder / "code", model_folder]
+    folders += [model_folder / "code", model_folder, base() / "model" / "code"]
     for folder in folders:
         path = folder / program
         if path.is_file():

@@ -20,6 +20,7 @@ from ..supervision import Lifeline
 from .authenticate import Authenticator
 from .capture import Captures
 from .connection import STALL_SECONDS, Connection, ignore, is_invoke
+from .library import Library
 from .meter import Meters
 from .router import Router
 from .table import read
@@ -48,6 +49,7 @@ class Front:
         self.meters = Meters(run / "metrics")
         self.captures = Captures(run / "capture")
         self.waiting = WaitingRoom()
+        self.library = Library(run / "library.sock")
         self.router = Router(self.mend_soon, self.waiting.call)
         self.reload()
 
@@ -57,6 +59,7 @@ class Front:
         self.table = table
         self.authenticator = Authenticator(table)
         self.router.replace(table)
+        self.library.keep(self.router.libraries())
         self.waiting.call()
 
     def mend_soon(self, replica: str) -> None:

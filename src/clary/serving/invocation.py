@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import frames
 from .authenticate import Denied, Principal
+from .library import Fetched
 from .line import Line
 from .link import Link, Ticket
 from .model_error import model_error
@@ -47,8 +48,8 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_at", "_began", "_body", "_captured", "_client", "_front", "_headers", "_pieces", "_principal", "_submitted", "_ticket",
-        "_tries", "_url", "_waits", "_way", "endpoint", "variant",
+        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_headers", "_model", "_pieces", "_principal", "_submitted", "_ticket",
+        "_tries", "_url", "_waited", "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
     def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
@@ -63,6 +64,9 @@ class Invocation:
         self._captured = False
         self._principal: Principal | None = None
         self._waits = False
+        self._fetches = False  # its model is being fetched
+        self._waited = 0.0  # seconds that that took
+        self._model = ""  # of many: its id and name
         self._tries = 0
         self._way: tuple[Link, ...] = ()  # the processes that it goes through
         self._at = 0  # the one that has it
@@ -100,16 +104,16 @@ class Invocation:
                 return
         else:
             variant = endpoint.choose()
-        if b"x-amzn-sagemaker-target-model" in headers:
-            text = f"Target model header is not supported: endpoint {name} is not a multi-model endpoint."
-            refuse(400, b"ValidationError", text)
-            return
         link = variant.pick() if variant is not None else None
         if link is None and endpoint.beside is not None:  # a fleet that just lost its last replica harms no request
             endpoint = endpoint.beside
             variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
             link = variant.pick() if variant is not None else None
         self.endpoint, self.variant = endpoint, variant
+        if variant is not None and (variant.library or b"x-amzn-sagemaker-target-model" in headers):
+            if not self._has_model(variant):
+                return
+            link = variant.pick_for(self._model)
         if link is None:
             self._waits = variant is not None and front.waiting.enter(self)
             if not self._waits:
@@ -118,6 +122,41 @@ class Invocation:
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _has_model(self, variant: LiveVariant) -> bool:
+        """Whether the model that the request is for lies ready; else it is refused, or fetched and routed again."""
+        name = self.endpoint.name if self.endpoint is not None else ""
+        target = self._headers.get(b"x-amzn-sagemaker-target-model", b"").decode("latin-1")
+        if bool(target) != bool(variant.library):
+            text = f"Target model header is required: endpoint {name} is a multi-model endpoint."
+            if target:
+                text = f"Target model header is not supported: endpoint {name} is not a multi-model endpoint."
+            self._client.refuse(400, b"ValidationError", text)
+            return False
+        found = self._front.library.find(variant.library, variant.name, target)
+        if found is not None:
+            self._model = f"{found}:{target}"
+            return True
+        self._fetches = True
+        self._front.library.fetch(variant.library, variant.name, target, self._fetched)
+        return False
+
+    def _fetched(self, found: Fetched) -> None:
+        """The model lies ready, or cannot be had."""
+        if not self._fetches:
+            return
+        self._fetches = False
+        self._waited = time.perf_counter() - self._began
+        if found.id:
+            self.route()
+        elif found.error == "NotReady":
+            self._not_ready()
+        else:
+            self._client.refuse(400, b"ValidationError", found.error)
+
+    def _not_ready(self) -> None:
+        text = "Model is not ready: it is still being loaded. Please try again."
+        self._client.refuse(429, b"ModelNotReadyException", text)
 
     def _no_replica(self) -> None:
         name = self.endpoint.name if self.endpoint is not None else ""
@@ -160,9 +199,9 @@ class Invocation:
     def _head(self, content_type: bytes, in_pieces: bool, last: bool) -> bytes:
         get = self._headers.get
         accept = get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b"") if last else b""
-        return b"%b\0%b\0%b\0%b\0" % (
+        return b"%b\0%b\0%b\0%b\0%b" % (
             content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
-            get(b"x-amzn-sagemaker-inference-id", b""),
+            get(b"x-amzn-sagemaker-inference-id", b""), self._model.encode("latin-1"),
         )  # fmt: skip
 
     def _send(self, content_type: bytes, body: bytes) -> None:
@@ -201,6 +240,8 @@ class Invocation:
         self._ticket = None
         variant = self.variant
         assert variant is not None
+        if variant.library:
+            custom = self._note_model(variant, custom)
         if not 200 <= status < 300:
             self._model_error(status, body)
             return
@@ -218,6 +259,18 @@ class Invocation:
         self._client.done(200)
         if self._captured:
             self._capture(content_type, custom, body)
+
+    def _note_model(self, variant: LiveVariant, custom: bytes) -> bytes:
+        """Count whether one of many models was loaded already; the answer's custom attributes alone."""
+        custom, _, note = custom.partition(frames.SEPARATOR)
+        endpoint = self.endpoint
+        if note and endpoint is not None:
+            micros, _, count = note.partition(frames.SEPARATOR)
+            meter = self._front.meters.of(
+                (endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config)
+            )
+            meter.loaded(int(micros) / 1e6, self._waited, int(count))
+        return custom
 
     def _capture(self, content_type: bytes, custom: bytes, answer: bytes) -> None:
         endpoint, variant, get = self.endpoint, self.variant, self._headers.get
@@ -245,6 +298,8 @@ class Invocation:
                 self._ticket = None
                 self._model_error(int(status), body)
                 return
+            if self.variant.library:
+                custom = self._note_model(self.variant, custom)
             front = self._front
             self._pieces.begin(front.date, content_type, self.variant.name_header, custom, front.request_id())
         self._pieces.put(body)
@@ -308,6 +363,10 @@ class Invocation:
             self.cancel()
             self._no_replica()
             return
+        if self._fetches and seconds > INVOKE_SECONDS:
+            self.cancel()
+            self._not_ready()
+            return
         if self._ticket is None or seconds <= (INVOKE_SECONDS if self._pieces is None else STREAM_SECONDS):
             return
         self.cancel()
@@ -321,6 +380,7 @@ class Invocation:
         if self._waits:
             self._waits = False
             self._front.waiting.leave(self)
+        self._fetches = False
         if self._ticket is not None:
             self._ticket.cancel()
             self._ticket = None

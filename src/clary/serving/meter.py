@@ -49,13 +49,28 @@ class Latencies:
 class Meter:
     """The counts of one variant since they were last handed over."""
 
-    __slots__ = ("client_errors", "invocations", "model", "model_errors", "overhead", "per_instance", "server_errors")
+    __slots__ = (
+        "cache_hits", "client_errors", "downloading", "invocations", "loading", "model", "model_errors", "models",
+        "overhead", "per_instance", "server_errors",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.invocations = self.client_errors = self.server_errors = self.model_errors = 0
         self.per_instance = 0.0
         self.model = Latencies()
         self.overhead = Latencies()
+        self.cache_hits = self.models = 0  # of a multi-model endpoint, as are these:
+        self.loading = Latencies()
+        self.downloading = Latencies()
+
+    def loaded(self, loading: float, downloading: float, models: int) -> None:
+        """Count a request for one of many models: the seconds that its model took to come, and how many are loaded."""
+        self.models = max(self.models, models)
+        if loading or downloading:
+            self.loading.add(loading)
+            self.downloading.add(downloading)
+        else:
+            self.cache_hits += 1
 
     def answered(self, status: int, instances: int, model: float, overhead: float) -> None:
         """Count a request that reached a model: its status (0: none came), and where its seconds went."""
@@ -100,7 +115,8 @@ class Meters:
             {
                 "variant": variant, "at": minute, "invocations": m.invocations, "per_instance": m.per_instance,
                 "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
-                "model": m.model.document(), "overhead": m.overhead.document(),
+                "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
+                "cache_hits": m.cache_hits, "loading": m.loading.document(), "downloading": m.downloading.document(),
             }
             for variant, m in running.items()
         ]  # fmt: skip

@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import accumulate
+from zlib import crc32
 
 from .link import Link
 from .table import Capture, Endpoint, Replica, Table, Variant
 
 Links = dict[Replica, Link]
+_BUSY = 8
+"""Requests under way from which a replica that has a model loaded may be passed by."""
 
 
 class LiveVariant:
     """A variant with its links."""
 
-    __slots__ = ("containers", "direct", "links", "name", "name_header", "pipeline", "random")
+    __slots__ = ("containers", "direct", "library", "links", "name", "name_header", "pipeline", "random")
 
     def __init__(self, variant: Variant, links: list[Link]):
         self.name = variant.name
@@ -23,6 +26,7 @@ class LiveVariant:
         self.links = links
         self.random = variant.random
         self.direct = variant.direct
+        self.library = variant.library
         self.pipeline = len(variant.containers) > 1
         self.name_header = variant.name.encode()
 
@@ -40,6 +44,15 @@ class LiveVariant:
                     return link
                 best = link
         return best
+
+    def pick_for(self, model: str) -> Link | None:
+        """As ``pick``, but a model's requests go to one replica, which has it loaded, unless that has much to do."""
+        alive = [link for link in self.links if link.alive]
+        if len(alive) < 2:
+            return alive[0] if alive else None
+        home = alive[crc32(model.encode()) % len(alive)]
+        least = min(alive, key=lambda link: link.outstanding)
+        return least if home.outstanding > 2 * least.outstanding + _BUSY else home
 
 
 class LiveEndpoint:
@@ -146,6 +159,11 @@ class Router:
             link = Link(replica, self._lost, self._found, known_good=link is None)
         links[replica] = link
         return link
+
+    def libraries(self) -> set[str]:
+        """The fleets that serve many models."""
+        every = [e for found in self._endpoints.values() for e in (found, found.beside) if e is not None]
+        return {v.library for e in every for v in e.by_name.values() if v.library}
 
     def find(self, account: str, region: str, name: str) -> LiveEndpoint | None:
         """An endpoint, or None; while a deployment moves traffic, one of its two fleets by their shares."""

@@ -35,6 +35,7 @@ class Variant:
     random: bool = False  # any replica, rather than the one with the least to do
     shadow: bool = False  # gets copies of requests; nobody waits for its answers
     direct: bool = False  # a request names the one container that it goes to
+    library: str = ""  # the name of its fleet, where a request names the model that it is for
 
 
 @dataclass(frozen=True, slots=True)

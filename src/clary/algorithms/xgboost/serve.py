@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ...serving.frames import PING, SEPARATOR, Item
-from .. import serving
+from .. import multi_model, serving
 from ..environment import UserError, base
 from . import data, forest, model, output
 from .runtime import library
@@ -40,8 +40,12 @@ class Refused(Exception):
 
 def main() -> int:
     """Load the models and serve; the exit code when that fails."""
+    tag = os.environ.get("CLARY_IMAGE_TAG", "")
+    if multi_model.wanted():
+        library()
+        return serving.serve(multi_model.MultiModel(lambda folder: Predictor(folder, tag).batch).batch)
     try:
-        server = Predictor(base() / "model", os.environ.get("CLARY_IMAGE_TAG", ""))
+        server = Predictor(base() / "model", tag)
     except UserError as error:
         print(error, file=sys.stderr, flush=True)
         return 1

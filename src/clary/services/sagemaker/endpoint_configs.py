@@ -77,8 +77,11 @@ def _variant(ctx: Context, variant: Json) -> Json:
             f"Production variant {variant['VariantName']} needs InstanceType and InitialInstanceCount."
         )
     model = models.find(ctx, variant["ModelName"])
-    if any(c.get("Mode") == "MultiModel" for c in models.containers(model)):
-        raise ValidationException(f"Clary does not serve multi-model endpoints yet: model {model.name} is one.")
+    containers = models.containers(model)
+    if len(containers) > 1 and any(c.get("Mode") == "MultiModel" for c in containers):
+        raise ValidationException(
+            f"Clary does not serve a multi-model container beside others yet: model {model.name} has both."
+        )
     return {"InitialVariantWeight": 1.0, **variant}
 
 

@@ -14,6 +14,7 @@ from ...executors.local import LocalExecutor
 from ...provider.platform import Platform
 from ...store.rows import Key, Row
 from . import fleet as fleets
+from .endpoints.library import Librarian
 from .endpoints.publish import Publisher
 from .endpoints.reconcile import EndpointReconciler
 from .training.reconcile import TrainingReconciler
@@ -65,7 +66,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     platform.keyring.listeners.append(keys_changed)
     health = loop.create_task(_keep_healthy(platform, executor, engine))
     try:
-        async with shipper.running(), engine.running():
+        async with shipper.running(), engine.running(), Librarian(platform).running(run / "library.sock"):
             yield
     finally:
         health.cancel()

@@ -5,6 +5,7 @@ A fleet is a plain document kept in the endpoint's row; processes are found by t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -171,6 +172,8 @@ def log_stream(row: Row, fleet: Json, slot: Slot) -> str:
 def stage(platform: Platform, row: Row, fleet: Json, cancel: threading.Event) -> None:
     """Unpack every variant's artifacts; a folder that an earlier try left half-done is made anew."""
     for variant in fleet["variants"]:
+        if multi_model(variant):
+            library_folder(platform, row, fleet, variant).mkdir(parents=True, exist_ok=True)
         for part, container in enumerate(variant["Containers"]):
             target = models_folder(platform, row, fleet, variant, part)
             if not target.exists():
@@ -181,6 +184,28 @@ def models_folder(platform: Platform, row: Row, fleet: Json, variant: Json, part
     """Where the artifacts of one of a variant's containers lie."""
     name: str = variant["VariantName"] + (f".{part}" if part else "")
     return root(platform, row, fleet) / "models" / name
+
+
+def multi_model(variant: Json) -> bool:
+    """Whether a variant serves many models, fetched as they are asked for."""
+    return bool(variant["Containers"][0].get("Mode") == "MultiModel")
+
+
+def library_folder(platform: Platform, row: Row, fleet: Json, variant: Json) -> Path:
+    """Where the models of a multi-model variant lie, each in a folder of its own."""
+    name: str = variant["VariantName"]
+    return root(platform, row, fleet) / "library" / name
+
+
+def stage_model(platform: Platform, uri: str, folder: Path) -> None:
+    """One model of many, whole or not at all."""
+    aside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / "model").mkdir(parents=True)
+    _fetch_archive(platform, uri, aside / "model")
+    with contextlib.suppress(OSError):  # there already
+        os.rename(aside, folder)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _stage_container(platform: Platform, container: Json, role: str, target: Path) -> None:
@@ -203,7 +228,8 @@ def _url(container: Json) -> str:
 
 
 def _fetch(platform: Platform, container: Json, target: Path) -> None:
-    _fetch_model(platform, container, target)
+    if container.get("Mode") != "MultiModel":
+        _fetch_model(platform, container, target)
     directory = (container.get("Environment") or {}).get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if directory.startswith("s3://") and not (target / "code").exists():
         archive = target / ".code"
@@ -230,16 +256,19 @@ def _fetch_model(platform: Platform, container: Json, target: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             platform.objects.copy_to(item, path)
         return
-    item = platform.objects.find(bucket, key)
     if source.get("CompressionType") == "None":
-        platform.objects.copy_to(item, _below(target, key.rpartition("/")[2]))
+        platform.objects.copy_to(platform.objects.find(bucket, key), _below(target, key.rpartition("/")[2]))
         return
+    _fetch_archive(platform, source["S3Uri"], target)
+
+
+def _fetch_archive(platform: Platform, uri: str, target: Path) -> None:
     archive = target / ".archive"
-    platform.objects.copy_to(item, archive)
+    platform.objects.copy_to(platform.objects.find(*split_uri(uri)), archive)
     try:
         unpack(archive, target)
     except ArchiveError as error:
-        raise ArtifactError(f"The model data at {source['S3Uri']} cannot be unpacked: {error}") from None
+        raise ArtifactError(f"The model data at {uri} cannot be unpacked: {error}") from None
     finally:
         archive.unlink()
 
@@ -263,6 +292,14 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "SAGEMAKER_SAFE_PORT_RANGE": "21000-21999",
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
+    library: tuple[Mount, ...] = ()
+    if multi_model(variant):
+        setting = (container.get("MultiModelConfig") or {}).get("ModelCacheSetting", "Enabled")
+        environment |= {
+            "SAGEMAKER_MULTI_MODEL": "true", "CLARY_MODEL_CACHE": setting,
+            "CLARY_MEMORY_BYTES": str(memory_limit(variant["InstanceType"])),
+        }  # fmt: skip
+        library = (Mount(str(library_folder(platform, row, fleet, variant)), "/opt/ml/models"),)
     environment |= container.get("Environment") or {}
     scripted = "SAGEMAKER_PROGRAM" in environment or not runtime.serve
     for name in ("io", "tmp"):
@@ -280,6 +317,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
             Mount(str(artifacts), "/opt/ml/model"),
             Mount(str(slot.folder / "io"), "/run/clary", True),
             Mount(str(slot.folder / "tmp"), "/tmp", True),
+            *library,
         ),
         hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),
         network=not variant["Isolated"],

@@ -81,11 +81,17 @@ def _container(container: Json) -> Json:
     if sum(len(k.encode()) + len(v.encode()) for k, v in environment.items()) > 32 << 10:
         raise ValidationException("The environment of a container is limited to 32 KB in total.")
     url = shown.get("ModelDataUrl")
+    if shown["Mode"] == "MultiModel" and (url is None or "ModelDataSource" in shown):
+        raise ValidationException(
+            "A container whose Mode is MultiModel needs a ModelDataUrl, the prefix of its models."
+        )
     if url is not None and "ModelDataSource" not in shown:
         try:
             split_uri(url)
         except ValueError as error:
             raise ValidationException(f"Invalid ModelDataUrl: {error}.") from None
+        if shown["Mode"] == "MultiModel":  # the URL is a prefix under which the models lie
+            return shown
         shown["ModelDataSource"] = {"S3DataSource": {"S3Uri": url, "S3DataType": "S3Object", "CompressionType": "Gzip"}}
     return shown
 

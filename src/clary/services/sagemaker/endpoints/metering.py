@@ -94,10 +94,32 @@ def _add(rows: MetricRows, item: Json, place: _Place) -> None:
     ):  # fmt: skip
         rows.add(_key(place, metric), item["at"], "None", _ones(count, float(total)))
     for metric, part in (("ModelLatency", "model"), ("OverheadLatency", "overhead")):
-        found = item[part]
-        samples = {float(v): float(n) for v, n in found["samples"]}
-        statistics = Statistics(found["count"], found["total"], found["low"], found["high"], samples)
-        rows.add(_key(place, metric), item["at"], "Microseconds", statistics)
+        rows.add(_key(place, metric), item["at"], "Microseconds", _latencies(item[part]))
+    if item.get("models"):
+        _add_models(rows, item, place)
+
+
+def _add_models(rows: MetricRows, item: Json, place: _Place) -> None:
+    """What multi-model endpoints report besides."""
+    hits, misses = float(item["cache_hits"]), float(item["loading"]["count"])
+    rows.add(_key(place, "ModelCacheHit"), item["at"], "None", _ones(hits + misses, hits))
+    if misses:
+        for metric, part in (("ModelLoadingTime", "loading"), ("ModelDownloadingTime", "downloading")):
+            rows.add(_key(place, metric), item["at"], "Microseconds", _latencies(item[part]))
+        waited = Statistics(
+            misses, item["loading"]["total"] + item["downloading"]["total"],
+            item["loading"]["low"] + item["downloading"]["low"], item["loading"]["high"] + item["downloading"]["high"],
+        )  # fmt: skip
+        rows.add(_key(place, "ModelLoadingWaitTime"), item["at"], "Microseconds", waited)
+    count = float(item["models"])
+    account, region, dimensions = place
+    key = MetricKey(account, region, "/aws/sagemaker/Endpoints", "LoadedModelCount", dimensions)
+    rows.add(key, item["at"], "None", Statistics(1.0, count, count, count, {count: 1.0}))
+
+
+def _latencies(found: Json) -> Statistics:
+    samples = {float(v): float(n) for v, n in found["samples"]}
+    return Statistics(found["count"], found["total"], found["low"], found["high"], samples)
 
 
 def _ones(count: float, total: float) -> Statistics:

@@ -13,6 +13,7 @@ from ....provider.platform import Platform
 from ....serving.table import Capture, Endpoint, Key, Replica, Table, Variant, write
 from ....store.rows import Row
 from .. import fleet
+from .library import name_of
 
 Json = dict[str, Any]
 _SERVING = ("Launching", "Baking", "RollingBack", "Activating", "InService", "Scaling")
@@ -84,7 +85,7 @@ class Publisher:
             Variant(
                 v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),
                 tuple(c["ContainerHostname"] for c in v["Containers"]), v.get("Routing") == "RANDOM",
-                v.get("Shadow", False), v["Direct"],
+                v.get("Shadow", False), v["Direct"], name_of(row, serving) if fleet.multi_model(v) else "",
             )
             for v in serving["variants"]
         )  # fmt: skip
