@@ -380,14 +380,18 @@ def objects(platform: Platform, folder: Path) -> None:
         }
         for method in ("PUT", "GET"):
             for connections in (1, 8):
-                cost = {
-                    name: cost_together(
-                        pids, where, http(method, where, "/bench/small", body if method == "PUT" else b"", {}, "s3", key),
-                        connections,
-                    )
-                    for name, (where, pids) in servers.items()
-                }  # fmt: skip
-                ratio = cost["moto"] / cost["ours"]
+                rounds = []
+                for _ in range(3):
+                    cost = {
+                        name: cost_together(
+                            pids, where,
+                            http(method, where, "/bench/small", body if method == "PUT" else b"", {}, "s3", key),
+                            connections, 1600,
+                        )
+                        for name, (where, pids) in servers.items()
+                    }  # fmt: skip
+                    rounds.append((cost["moto"] / cost["ours"], cost))
+                ratio, cost = sorted(rounds, key=lambda r: r[0])[1]
                 figures = f"1/{ratio:.1f} ({cost['ours'] * 1e6:.0f}/{cost['moto'] * 1e6:.0f} us)"
                 what = f"S3 {method} of 1 KiB, {connections} connections, server CPU over moto's"
                 if connections == 1:  # a lone client also pays for waking the server at each request

@@ -81,6 +81,8 @@ class Direct:
 
 
 Work = Callable[[Direct], Any]
+"""What is written; it may be done again after a rollback, so it changes nothing but the database."""
+
 _Asked = tuple[Work, asyncio.Future[Any]]
 _Outcome = tuple[Any, BaseException | None]
 
@@ -180,24 +182,24 @@ class SharedCommits:
 
 
 def _commit(connection: Any, dialect: Dialect, works: list[Work]) -> list[_Outcome]:
-    """Do works in one transaction."""
+    """Do works in one transaction; only when one of them fails are they kept apart from each other, and done again."""
     direct = Direct(connection, dialect)
-    outcomes: list[_Outcome] = []
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        if len(works) == 1:
-            outcomes.append((works[0](direct), None))
+    for apart in (False, True):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_alone(connection, direct, work) if apart else (work(direct), None) for work in works]
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # a work's, or the database's: nothing is on disk
+            with contextlib.suppress(dialect.loaded_dbapi.Error):
+                connection.execute("ROLLBACK")
+            if apart or len(works) == 1:
+                return [(None, error)] * len(works)
         else:
-            outcomes += (_alone(connection, direct, work) for work in works)
-        connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001  # the only work's, or the database's: nothing is on disk
-        with contextlib.suppress(dialect.loaded_dbapi.Error):
-            connection.execute("ROLLBACK")
-        return [(None, error)] * len(works)
-    return outcomes
+            return outcomes
+    raise AssertionError("the second round returns")
 
 
-def _alone(connection: Any, direct: Direct, work: Work) -> tuple[Any, BaseException | None]:
+def _alone(connection: Any, direct: Direct, work: Work) -> _Outcome:
     """One of several works in a transaction; what it raises undoes only what it did."""
     connection.execute("SAVEPOINT one")
     try:
