@@ -36,6 +36,9 @@ class Settings:
     stop_seconds: float = _setting(120.0, "Grace between SIGTERM and SIGKILL when a training job is stopped.")
     drain_seconds: float = _setting(30.0, "Grace for a replica that no longer gets requests.")
     startup_seconds: float = _setting(240.0, "How long a replica may take to answer its first ping.")
+    serverless_idle_seconds: float = _setting(
+        60.0, "How long a serverless endpoint keeps its processes when no request comes."
+    )
     log_level: str = _setting("info", "Level of the platform's own log.")
     zygote: bool = _setting(True, "Keep a runtime with xgboost imported, so that jobs start by forking.")
 

@@ -520,6 +520,9 @@ def test_names_taken_and_missing(platform: Platform, name: str, model_data: str)
 def test_features_that_are_not_served_are_refused_by_name(platform: Platform, name: str, model_data: str) -> None:
     sagemaker = platform.client("sagemaker")
     configure(platform, name, model_data)
-    variant = {"VariantName": "A", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}
+    variant = {
+        "VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
+        "RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"},
+    }  # fmt: skip
     found = refused(sagemaker.create_endpoint_config, EndpointConfigName=f"{name}-s", ProductionVariants=[variant])
-    assert "Clary does not serve ServerlessConfig yet" in found["Error"]["Message"]
+    assert "Clary does not serve RoutingStrategy PREFIX_AWARE yet" in found["Error"]["Message"]

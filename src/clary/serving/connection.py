@@ -195,6 +195,8 @@ class Connection(asyncio.Protocol):
     def done(self, status: int, keep_alive: bool = True) -> None:
         """The present request is answered: count it, and read the next."""
         invocation, self._invocation = self._invocation, None
+        if invocation is not None:
+            invocation.close()
         endpoint = invocation.endpoint if invocation is not None else None
         variant = invocation.variant if invocation is not None else None
         key = (endpoint.name if endpoint else "", variant.name if variant else "", status)

@@ -25,6 +25,7 @@ from .meter import Meters
 from .router import Router
 from .table import read
 from .waiting import WaitingRoom
+from .wake import Waker
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Front:
         self.captures = Captures(run / "capture")
         self.waiting = WaitingRoom()
         self.library = Library(run / "library.sock")
+        self.waker = Waker(run / "wake.sock")
         self.router = Router(self.mend_soon, self.waiting.call)
         self.reload()
 
@@ -78,6 +80,7 @@ class Front:
         now = time.monotonic()
         for connection in list(self.connections):
             connection.expire(now)
+        self.waiting.call()  # who waits for a serverless instance asks for it again: control may have been restarted
 
     def request_id(self) -> bytes:
         """The next request's id."""

@@ -48,7 +48,7 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_headers", "_model", "_pieces", "_principal", "_submitted", "_ticket",
+        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_model", "_parked", "_pieces", "_principal", "_submitted", "_ticket",
         "_tries", "_url", "_waited", "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
@@ -64,8 +64,10 @@ class Invocation:
         self._captured = False
         self._principal: Principal | None = None
         self._waits = False
+        self._parked = 0.0  # when it began to wait for a replica
         self._fetches = False  # its model is being fetched
         self._waited = 0.0  # seconds that that took
+        self._gauge: list[int] | None = None  # counts it, if it is to a serverless variant
         self._model = ""  # of many: its id and name
         self._tries = 0
         self._way: tuple[Link, ...] = ()  # the processes that it goes through
@@ -110,18 +112,39 @@ class Invocation:
             variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
             link = variant.pick() if variant is not None else None
         self.endpoint, self.variant = endpoint, variant
+        if variant is not None and variant.serverless and not self._counts(endpoint, variant, link):
+            return
         if variant is not None and (variant.library or b"x-amzn-sagemaker-target-model" in headers):
             if not self._has_model(variant):
                 return
             link = variant.pick_for(self._model)
         if link is None:
             self._waits = variant is not None and front.waiting.enter(self)
+            self._parked = self._parked or time.perf_counter()
             if not self._waits:
                 self._no_replica()
         elif link.outstanding >= MAX_OUTSTANDING:
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _counts(self, endpoint: LiveEndpoint, variant: LiveVariant, link: Link | None) -> bool:
+        """Count a request to a serverless variant, and ask for instances; False when it is one too many."""
+        if self._gauge is None:
+            if variant.running[0] >= variant.serverless:
+                self._client.refuse(400, b"ThrottlingException", "Rate exceeded")
+                return False
+            self._gauge = variant.running
+            self._gauge[0] += 1
+        if link is None or link.outstanding:  # none there, or none that is idle
+            self._front.waker.ask(endpoint.id, variant.name, variant.running[0])
+        return True
+
+    def close(self) -> None:
+        """The request is over."""
+        if self._gauge is not None:
+            self._gauge[0] -= 1
+            self._gauge = None
 
     def _has_model(self, variant: LiveVariant) -> bool:
         """Whether the model that the request is for lies ready; else it is refused, or fetched and routed again."""
@@ -160,6 +183,9 @@ class Invocation:
 
     def _no_replica(self) -> None:
         name = self.endpoint.name if self.endpoint is not None else ""
+        if self.variant is not None and self.variant.serverless:
+            self._not_ready()
+            return
         text = f"No instance of endpoint {name} is ready to take requests; it is being restarted or has no capacity."
         self._client.refuse(503, b"ServiceUnavailable", text)
 
@@ -353,13 +379,17 @@ class Invocation:
             return
         end = time.perf_counter()
         meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config))
-        meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began)
+        setup = self._submitted - self._parked if self._parked and variant.serverless else 0.0
+        meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began - setup)
+        if setup:
+            meter.setup.add(setup)
 
     # ---- while it is under way -------------------------------------------------------------------------------------
 
     def expire(self, seconds: float) -> None:
         """Answer for a model that did not, if it has had its time."""
-        if self._waits and seconds > WAIT_SECONDS:
+        patience = INVOKE_SECONDS if self._gauge is not None else WAIT_SECONDS
+        if self._waits and seconds > patience:
             self.cancel()
             self._no_replica()
             return
@@ -377,6 +407,7 @@ class Invocation:
 
     def cancel(self) -> None:
         """Nobody waits any more."""
+        self.close()
         if self._waits:
             self._waits = False
             self._front.waiting.leave(self)

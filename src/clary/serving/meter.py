@@ -51,7 +51,7 @@ class Meter:
 
     __slots__ = (
         "cache_hits", "client_errors", "downloading", "invocations", "loading", "model", "model_errors", "models",
-        "overhead", "per_instance", "server_errors",
+        "overhead", "per_instance", "server_errors", "setup",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,6 +62,7 @@ class Meter:
         self.cache_hits = self.models = 0  # of a multi-model endpoint, as are these:
         self.loading = Latencies()
         self.downloading = Latencies()
+        self.setup = Latencies()  # of a serverless one
 
     def loaded(self, loading: float, downloading: float, models: int) -> None:
         """Count a request for one of many models: the seconds that its model took to come, and how many are loaded."""
@@ -117,6 +118,7 @@ class Meters:
                 "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
                 "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
                 "cache_hits": m.cache_hits, "loading": m.loading.document(), "downloading": m.downloading.document(),
+                "setup": m.setup.document(),
             }
             for variant, m in running.items()
         ]  # fmt: skip

@@ -18,15 +18,28 @@ _BUSY = 8
 class LiveVariant:
     """A variant with its links."""
 
-    __slots__ = ("containers", "direct", "library", "links", "name", "name_header", "pipeline", "random")
+    __slots__ = (
+        "containers",
+        "direct",
+        "library",
+        "links",
+        "name",
+        "name_header",
+        "pipeline",
+        "random",
+        "running",
+        "serverless",
+    )
 
-    def __init__(self, variant: Variant, links: list[Link]):
+    def __init__(self, variant: Variant, links: list[Link], running: list[int]):
         self.name = variant.name
         self.containers = variant.containers
         self.links = links
         self.random = variant.random
         self.direct = variant.direct
         self.library = variant.library
+        self.serverless = variant.serverless
+        self.running = running  # one number: the requests under way, waiting ones too, of a serverless variant
         self.pipeline = len(variant.containers) > 1
         self.name_header = variant.name.encode()
 
@@ -67,6 +80,7 @@ class LiveEndpoint:
         "by_name",
         "capture",
         "config",
+        "id",
         "name",
         "region",
         "shadow",
@@ -83,6 +97,7 @@ class LiveEndpoint:
         shadow: tuple[LiveVariant, float] | None = None,
         capture: Capture | None = None,
         config: str = "",
+        uid: str = "",
     ):
         self.account = account
         self.region = region
@@ -93,6 +108,7 @@ class LiveEndpoint:
         self._only = self._weighted[0] if len(self._weighted) == 1 else None
         self.capture = capture
         self.config = config
+        self.id = uid
         self.beside: LiveEndpoint | None = None  # the other fleet of a deployment that moves traffic
         self.share = 0.0  # what the other fleet gets
         self.shadow = shadow[0] if shadow else None
@@ -114,6 +130,7 @@ class Router:
         self._lost = lost
         self._found = found
         self._links: Links = {}
+        self._running: dict[tuple[str, str], list[int]] = {}
         self._endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
 
     def replace(self, table: Table) -> None:
@@ -130,6 +147,8 @@ class Router:
             if links.get(replica) is not link:
                 link.close()
         self._links, self._endpoints = links, endpoints
+        present = {e.id for e in endpoints.values()}
+        self._running = {key: gauge for key, gauge in self._running.items() if key[0] in present}
 
     def _live(self, endpoint: Endpoint, links: Links) -> LiveEndpoint:
         """An endpoint with links to its replicas, which are put among ``links``."""
@@ -137,13 +156,21 @@ class Router:
         shadow: tuple[LiveVariant, float] | None = None
         for variant in endpoint.variants:
             own = [self._instance(replica, links) for replica in variant.replicas]
-            live = LiveVariant(variant, own)
+            gauge = self._running.setdefault((endpoint.id, variant.name), [0]) if variant.serverless else [0]
+            live = LiveVariant(variant, own, gauge)
             if variant.shadow:
                 shadow = live, variant.weight
             else:
                 variants.append((live, variant.weight))
         return LiveEndpoint(
-            endpoint.account, endpoint.region, endpoint.name, variants, shadow, endpoint.capture, endpoint.config
+            endpoint.account,
+            endpoint.region,
+            endpoint.name,
+            variants,
+            shadow,
+            endpoint.capture,
+            endpoint.config,
+            endpoint.id,
         )
 
     def _instance(self, replica: Replica, links: Links) -> Link:

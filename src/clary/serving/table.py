@@ -35,6 +35,7 @@ class Variant:
     random: bool = False  # any replica, rather than the one with the least to do
     shadow: bool = False  # gets copies of requests; nobody waits for its answers
     direct: bool = False  # a request names the one container that it goes to
+    serverless: int = 0  # requests that it takes at once; its instances come and go with them
     library: str = ""  # the name of its fleet, where a request names the model that it is for
 
 
@@ -59,6 +60,7 @@ class Endpoint:
     name: str
     variants: tuple[Variant, ...]
     capture: Capture | None = None
+    id: str = ""  # by which control knows it
     config: str = ""  # while a deployment moves traffic: the configuration that these variants are of
     successor: Endpoint | None = None  # the fleet that traffic moves to
     share: float = 0.0  # of the requests that the successor gets
@@ -103,7 +105,7 @@ def _endpoint(raw: Json) -> Endpoint:
     capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
     successor = _endpoint(raw["successor"]) if raw.get("successor") else None
     return Endpoint(
-        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("config", ""), successor,
+        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("id", ""), raw.get("config", ""), successor,
         raw.get("share", 0.0),
     )  # fmt: skip
 

@@ -37,6 +37,11 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     if len(names) != len(set(names)):
         raise ValidationException("Production variant names must be unique within an endpoint configuration.")
     _refuse_unserved(request)
+    if any("ServerlessConfig" in v for v in (*variants, *shadows)):
+        if len(variants) + len(shadows) > 1:
+            raise ValidationException("A serverless endpoint has exactly one production variant.")
+        if request.get("DataCaptureConfig"):
+            raise ValidationException("Data capture is not available for serverless endpoints.")
     spec = {k: v for k, v in request.items() if k not in ("Tags", "EndpointConfigName")}
     spec["ProductionVariants"] = [_variant(ctx, v) for v in variants]
     if shadows:
@@ -55,8 +60,6 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
 def _refuse_unserved(request: Json) -> None:
     """Features that would silently do nothing are refused by name."""
     unserved = [n for n in ("AsyncInferenceConfig", "ExplainerConfig") if request.get(n)]
-    if any(v.get("ServerlessConfig") for v in request["ProductionVariants"]):
-        unserved.append("ServerlessConfig")
     strategies = {
         (v.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM") for v in request["ProductionVariants"]
     }
@@ -72,17 +75,36 @@ def _variant(ctx: Context, variant: Json) -> Json:
         raise ValidationException(
             f"Production variant {variant['VariantName']} needs a ModelName; inference components are not served yet."
         )
-    if "InstanceType" not in variant or "InitialInstanceCount" not in variant:
+    if "ServerlessConfig" in variant:
+        _check_serverless(variant)
+    elif "InstanceType" not in variant or "InitialInstanceCount" not in variant:
         raise ValidationException(
             f"Production variant {variant['VariantName']} needs InstanceType and InitialInstanceCount."
         )
     model = models.find(ctx, variant["ModelName"])
     containers = models.containers(model)
+    if "ServerlessConfig" in variant and (len(containers) > 1 or containers[0].get("Mode") == "MultiModel"):
+        raise ValidationException("A serverless endpoint serves one container with one model.")
     if len(containers) > 1 and any(c.get("Mode") == "MultiModel" for c in containers):
         raise ValidationException(
             f"Clary does not serve a multi-model container beside others yet: model {model.name} has both."
         )
     return {"InitialVariantWeight": 1.0, **variant}
+
+
+def _check_serverless(variant: Json) -> None:
+    config = variant["ServerlessConfig"]
+    if "InstanceType" in variant or "InitialInstanceCount" in variant:
+        raise ValidationException(
+            f"Production variant {variant['VariantName']} has a ServerlessConfig and so takes neither InstanceType nor "
+            "InitialInstanceCount."
+        )
+    if config["MemorySizeInMB"] not in range(1024, 6145, 1024):
+        raise ValidationException(
+            f"MemorySizeInMB is {config['MemorySizeInMB']}; it must be 1024, 2048, 3072, 4096, 5120 or 6144."
+        )
+    if (config.get("ProvisionedConcurrency") or 0) > config["MaxConcurrency"]:
+        raise ValidationException("ProvisionedConcurrency must not be greater than MaxConcurrency.")
 
 
 @sagemaker.operation

@@ -17,6 +17,7 @@ from . import fleet as fleets
 from .endpoints.library import Librarian
 from .endpoints.publish import Publisher
 from .endpoints.reconcile import EndpointReconciler
+from .endpoints.serverless import Demand, listening
 from .training.reconcile import TrainingReconciler
 from .transform.reconcile import TransformReconciler
 from .watching import Watcher
@@ -35,6 +36,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     executor = LocalExecutor(run)
     shipper = Shipper(platform.logs)
     publisher = Publisher(platform, run / "routes.json")
+    demand = Demand()
     owners: dict[str, Key] = {}
 
     def finished(name: str) -> None:
@@ -48,12 +50,18 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         platform.signals,
         [
             TrainingReconciler(platform, executor, activities, shipper, watcher),
-            EndpointReconciler(platform, executor, activities, shipper, watcher, publisher),
+            EndpointReconciler(platform, executor, activities, shipper, watcher, publisher, demand),
             TransformReconciler(platform, executor, activities, shipper, watcher),
             *platform.services.get("reconcilers", ()),
         ],
     )
-    platform.services |= {"executor": executor, "publisher": publisher, "engine": engine, "acknowledgements": {}}
+    platform.services |= {
+        "executor": executor,
+        "demand": demand,
+        "publisher": publisher,
+        "engine": engine,
+        "acknowledgements": {},
+    }
     if platform.database.sqlite:
         engine.break_leases()
     await asyncio.to_thread(_resume, platform)
@@ -66,7 +74,12 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     platform.keyring.listeners.append(keys_changed)
     health = loop.create_task(_keep_healthy(platform, executor, engine))
     try:
-        async with shipper.running(), engine.running(), Librarian(platform).running(run / "library.sock"):
+        async with (
+            shipper.running(),
+            engine.running(),
+            Librarian(platform).running(run / "library.sock"),
+            listening(run / "wake.sock", demand, lambda uid: _wake_owner(engine, platform, owners, uid)),
+        ):
             yield
     finally:
         health.cancel()

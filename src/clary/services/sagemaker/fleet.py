@@ -80,7 +80,8 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
     shadows = config.spec.get("ShadowProductionVariants") or []
     variants = [
         {
-            **variant(v["VariantName"], models[v["ModelName"]], v["InstanceType"], v["InitialInstanceCount"]),
+            **variant(v["VariantName"], models[v["ModelName"]], v.get("InstanceType", ""), _count(v)),
+            "Serverless": v.get("ServerlessConfig"),
             "Weight": v["InitialVariantWeight"],
             "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
             "Routing": (v.get("RoutingConfig") or {}).get("RoutingStrategy"),
@@ -90,6 +91,20 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
     ]
     fleet = {"number": number, "config": config.name, "variants": variants, "slots": {}}
     return {**fleet, "capture": config.spec["DataCaptureConfig"]} if "DataCaptureConfig" in config.spec else fleet
+
+
+def _count(variant: Json) -> int:
+    """How many instances a variant starts with; a serverless one with at least one, which shows that the model loads."""
+    if (config := variant.get("ServerlessConfig")) is not None:
+        return max(1, config.get("ProvisionedConcurrency") or 0)
+    return int(variant["InitialInstanceCount"])
+
+
+def memory(variant: Json) -> int:
+    """The bytes of memory that a process of a variant may use."""
+    if config := variant.get("Serverless"):
+        return int(config["MemorySizeInMB"]) << 20
+    return memory_limit(variant["InstanceType"])
 
 
 def variant(name: str, model: Row, instance_type: str, count: int) -> Json:
@@ -297,7 +312,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         setting = (container.get("MultiModelConfig") or {}).get("ModelCacheSetting", "Enabled")
         environment |= {
             "SAGEMAKER_MULTI_MODEL": "true", "CLARY_MODEL_CACHE": setting,
-            "CLARY_MEMORY_BYTES": str(memory_limit(variant["InstanceType"])),
+            "CLARY_MEMORY_BYTES": str(memory(variant)),
         }  # fmt: skip
         library = (Mount(str(library_folder(platform, row, fleet, variant)), "/opt/ml/models"),)
     environment |= container.get("Environment") or {}
@@ -321,7 +336,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         ),
         hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),
         network=not variant["Isolated"],
-        memory_bytes=memory_limit(variant["InstanceType"]),
+        memory_bytes=memory(variant),
         uid=uid_of(f"ep-{row.uid}"),
         sandbox=platform.settings.sandbox,
         supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),

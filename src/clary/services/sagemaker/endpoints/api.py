@@ -70,6 +70,8 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
         config = row.status.get("LastDeploymentConfig") or {}
     number = row.private.get("fleets", 1) + 1
     upcoming = _fleet(ctx, number, request["EndpointConfigName"])
+    if _serverless(upcoming) and not _serverless(row.private["current"]):
+        raise ValidationException("An endpoint with instances cannot be updated to a serverless configuration.")
     if request.get("RetainAllVariantProperties"):
         _retain(row, upcoming, request.get("ExcludeRetainedVariantProperties") or [])
     try:
@@ -83,6 +85,10 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
     row = ctx.tx.rows.save(row, status=status, state="Updating")
     ctx.tx.rows.wish(row, update={"fleet": upcoming, "deployment": planned})
     return {"EndpointArn": row.arn}
+
+
+def _serverless(its: Json) -> bool:
+    return any(v.get("Serverless") for v in its["variants"])
 
 
 def _checked(ctx: Context, config: Json) -> Json:
@@ -105,7 +111,7 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
     current = row.private.get("current")
     if row.state != "InService" or current is None:
         raise ValidationException(f'Cannot update endpoint "{row.arn}" in status {row.state}.')
-    known = {v["VariantName"] for v in current["variants"]}
+    known = {v["VariantName"]: v for v in current["variants"]}
     wanted: dict[str, Json] = {}
     for change in request["DesiredWeightsAndCapacities"]:
         name = change["VariantName"]
@@ -113,11 +119,26 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
             raise ValidationException(f'Could not find production variant "{name}" of endpoint "{row.arn}".')
         if change.get("DesiredInstanceCount") == 0:
             raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
+        if (config := known[name].get("Serverless")) is not None:
+            wanted[name] = {"Serverless": _reconfigured(config, change)}
+            continue
         given = {"Weight": change.get("DesiredWeight"), "Count": change.get("DesiredInstanceCount")}
         wanted[name] = {k: v for k, v in given.items() if v is not None}
     row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Updating"}, state="Updating")
     ctx.tx.rows.wish(row, scale=wanted)
     return {"EndpointArn": row.arn}
+
+
+def _reconfigured(config: Json, change: Json) -> Json:
+    """A serverless variant's configuration with another concurrency."""
+    if "DesiredInstanceCount" in change:
+        raise ValidationException(
+            f"Variant {change['VariantName']} is serverless: it has a concurrency, not a number of instances."
+        )
+    changed = {**config, **(change.get("ServerlessUpdateConfig") or {})}
+    if (changed.get("ProvisionedConcurrency") or 0) > changed["MaxConcurrency"]:
+        raise ValidationException("ProvisionedConcurrency must not be greater than MaxConcurrency.")
+    return changed
 
 
 def _retain(row: Row, upcoming: Json, excluded: list[Json]) -> None:

@@ -68,10 +68,19 @@ def ingest(platform: Platform, folder: Path) -> int:
             path.unlink()
             continue
         platform.database.attempt(partial(_store, name=path.name, document=document))
+        _note_use(platform, document)
         path.unlink(missing_ok=True)
         with platform.database.write() as tx:
             tx.connection.execute(delete(metric_file).where(metric_file.c.name == path.name))
     return len(paths)
+
+
+def _note_use(platform: Platform, document: list[Json]) -> None:
+    """Serverless variants keep their instances while they have requests."""
+    if (demand := platform.services.get("demand")) is not None:
+        for item in document:
+            account, region, endpoint, variant, _ = item["variant"]
+            demand.used((account, region, endpoint, variant), now())
 
 
 def _store(tx: Transaction, name: str, document: list[Json]) -> None:
@@ -95,6 +104,8 @@ def _add(rows: MetricRows, item: Json, place: _Place) -> None:
         rows.add(_key(place, metric), item["at"], "None", _ones(count, float(total)))
     for metric, part in (("ModelLatency", "model"), ("OverheadLatency", "overhead")):
         rows.add(_key(place, metric), item["at"], "Microseconds", _latencies(item[part]))
+    if (item.get("setup") or {}).get("count"):
+        rows.add(_key(place, "ModelSetupTime"), item["at"], "Microseconds", _latencies(item["setup"]))
     if item.get("models"):
         _add_models(rows, item, place)
 

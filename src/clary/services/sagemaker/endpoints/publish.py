@@ -85,11 +85,12 @@ class Publisher:
             Variant(
                 v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),
                 tuple(c["ContainerHostname"] for c in v["Containers"]), v.get("Routing") == "RANDOM",
-                v.get("Shadow", False), v["Direct"], name_of(row, serving) if fleet.multi_model(v) else "",
+                v.get("Shadow", False), v["Direct"], (v.get("Serverless") or {}).get("MaxConcurrency", 0),
+                name_of(row, serving) if fleet.multi_model(v) else "",
             )
             for v in serving["variants"]
         )  # fmt: skip
-        return Endpoint(row.account, row.region, row.name, variants, _capture(serving.get("capture")), config)
+        return Endpoint(row.account, row.region, row.name, variants, _capture(serving.get("capture")), row.uid, config)
 
 
 def _capture(config: Json | None) -> Capture | None:
@@ -118,5 +119,8 @@ def signature(row_private: Json) -> str:
 
 def _fleet_signature(serving: Json) -> str:
     ready = sorted(f"{k}.{s['attempt']}" for k, s in serving["slots"].items() if s.get("ready"))
-    weights = [f"{v['VariantName']}={v['Weight']}" for v in serving["variants"]]
+    weights = [
+        f"{v['VariantName']}={v['Weight']}/{(v.get('Serverless') or {}).get('MaxConcurrency')}"
+        for v in serving["variants"]
+    ]
     return f"{serving['number']}:{','.join(ready)}:{','.join(weights)}"

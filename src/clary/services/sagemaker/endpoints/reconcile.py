@@ -18,6 +18,7 @@ from ..watching import Watcher
 from . import deployment
 from .machine import Endpoint, Seen, step
 from .publish import Publisher, signature
+from .serverless import Demand
 
 Json = dict[str, Any]
 
@@ -48,11 +49,13 @@ class EndpointReconciler:
         shipper: Shipper,
         watcher: Watcher,
         publisher: Publisher,
+        demand: Demand,
     ):
         self._platform = platform
         self._executor = executor
         self._activities = activities
         self._publisher = publisher
+        self._demand = demand
         self._keeper = Keeper(platform, executor, shipper, watcher, lambda row: log_group(row.name), _subject)
 
     async def reconcile(self, row: Row) -> Outcome:
@@ -64,9 +67,10 @@ class EndpointReconciler:
             bool(row.wish.get("delete")), "update" in row.wish, "scale" in row.wish,
             len(under_way.get("stages", ())) - under_way.get("stage", 0), bool(under_way.get("share")),
         )  # fmt: skip
-        soonest: float | None = None
+        soonest = self._follow_demand(row, private) if endpoint.phase == "InService" else None
         if endpoint.phase not in ("Deleting", "Failed") and private.get("current"):
-            private["current"], _, soonest = await self._keeper.tend(row, private["current"], heal=True)
+            private["current"], _, again = await self._keeper.tend(row, private["current"], heal=True)
+            soonest = min((s for s in (soonest, again) if s is not None), default=None)
         seen = await self._observe(row, private, endpoint)
         decided = step(endpoint, seen)
         private["phase"] = decided.endpoint.phase
@@ -82,6 +86,20 @@ class EndpointReconciler:
         if soonest is not None:
             again = soonest if again is None else min(again, soonest)
         return Outcome(status, private, decided.endpoint.status, again, granted=granted)
+
+    def _follow_demand(self, row: Row, private: Json) -> float | None:
+        """Give serverless variants the instances that they need now; seconds until that should be looked at again."""
+        counts: dict[str, Json] = {}
+        serverless = [v for v in private["current"]["variants"] if v.get("Serverless")]
+        for variant in serverless:
+            key = (row.account, row.region, row.name, variant["VariantName"])
+            idle = self._platform.settings.serverless_idle_seconds
+            count = self._demand.count(row.uid, key, variant, row.modified, idle)
+            if count != variant["Count"]:
+                counts[variant["VariantName"]] = {"Count": count}
+        if counts:
+            _resize(private, "current", counts)
+        return min(5.0, self._platform.settings.serverless_idle_seconds) if serverless else None
 
     # ---- looking ---------------------------------------------------------------------------------------------------
 
@@ -267,7 +285,10 @@ def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Js
             }  # fmt: skip
             _show(status["PendingDeploymentSummary"], upcoming)
             for variant in status["PendingDeploymentSummary"]["ProductionVariants"]:
-                active, count = private.get("published", "") == signature(private), variant["DesiredInstanceCount"]
+                active, count = (
+                    private.get("published", "") == signature(private),
+                    variant.get("DesiredInstanceCount", 1),
+                )
                 variant["VariantStatus"] = [deployment.variant_status(under_way, count, active)]
     if endpoint.reason:
         status["FailureReason"] = endpoint.reason[:1024]
@@ -290,9 +311,13 @@ def _variant(variant: Json, fleet: Json) -> Json:
     size, name = len(variant["Containers"]), variant["VariantName"]
     ready = sum(len(p) == size and all(p) for key, p in parts.items() if key.rpartition("-")[0] == name)
     images = [c["Image"] for c in variant["Containers"]]
+    if (config := variant.get("Serverless")) is not None:
+        capacity = {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
+    else:
+        capacity = {"CurrentInstanceCount": ready, "DesiredInstanceCount": variant["Count"]}
     return {
         "VariantName": variant["VariantName"],
         "DeployedImages": [{"SpecifiedImage": i, "ResolvedImage": i, "ResolutionTime": now()} for i in images],
         "CurrentWeight": variant["Weight"], "DesiredWeight": variant["Weight"],
-        "CurrentInstanceCount": ready, "DesiredInstanceCount": variant["Count"],
+        **capacity,
     }  # fmt: skip

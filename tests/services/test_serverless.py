@@ -1,0 +1,154 @@
+"""Serverless endpoints: no process while nobody asks, a cold request is held and answered, too many are throttled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.jobs import IMAGE, ROLE, bucket, csv, job, settled, table, train
+from tests.platform import Platform, started, until
+
+from .test_endpoints import pack, refused
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Platform]:
+    """A platform whose serverless endpoints go to sleep soon."""
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_SERVERLESS_IDLE_SECONDS="1.5") as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def trained(quick: Platform) -> str:
+    where = bucket(quick, "models")
+    return str(train(quick, job("model", where))["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def deploy(platform: Platform, name: str, data: str, image: str = IMAGE, **config: int) -> dict[str, Any]:
+    sagemaker = platform.client("sagemaker")
+    environment = {"SAGEMAKER_PROGRAM": "inference.py"} if image != IMAGE else {}
+    container = {"Image": image, "ModelDataUrl": data, "Environment": environment}
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 4, **config}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=name,
+        ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": name, "ServerlessConfig": serverless}],
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    return settled(platform, name)
+
+
+def processes(platform: Platform) -> int:
+    """How many instances there are of the one endpoint that there is."""
+    return len(list(platform.home.glob("runs/ep-*/v0-*")))
+
+
+def test_it_sleeps_and_wakes(quick: Platform, trained: str, name: str) -> None:
+    found = deploy(quick, name, trained)
+    assert found["EndpointStatus"] == "InService", found.get("FailureReason")
+    variant = found["ProductionVariants"][0]
+    assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 4}
+    assert "CurrentInstanceCount" not in variant
+    runtime, body = quick.client("sagemaker-runtime"), csv(table()[:1, 1:])
+
+    def ask() -> float:
+        answer = runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=body)
+        return float(answer["Body"].read())
+
+    first = ask()
+    for _ in range(2):
+        until(lambda: processes(quick) == 0, what="it sleeps")
+        assert quick.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
+        began = time.perf_counter()
+        assert ask() == first
+        print(f"cold: {time.perf_counter() - began:.3f} s")
+    until(lambda: processes(quick) == 0, what="it sleeps")
+    for pid in quick.pids("clary.server"):  # asked while control is away: it wakes when control is back
+        os.kill(pid, signal.SIGKILL)
+    assert ask() == first
+    metrics = quick.client("cloudwatch").list_metrics(MetricName="ModelSetupTime")["Metrics"]
+    assert any({"Name": "EndpointName", "Value": name} in m["Dimensions"] for m in metrics)
+    quick.client("sagemaker").delete_endpoint(EndpointName=name)
+
+
+def test_more_than_its_concurrency_is_throttled(quick: Platform, name: str) -> None:
+    quick.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import time
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    time.sleep(0.5)
+    return body, "text/plain"
+"""
+    data = pack(quick, name, "m.tar.gz", code__inference_DOT_py=code)
+    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+    assert deploy(quick, name, data, image, MaxConcurrency=2)["EndpointStatus"] == "InService"
+    codes: list[str] = []
+
+    def ask() -> None:
+        try:
+            quick.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, ContentType="text/plain", Body=b"x")
+            codes.append("")
+        except ClientError as error:
+            codes.append(error.response["Error"]["Code"])
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == ["", "", *["ThrottlingException"] * 3]
+    ask()
+    assert codes[-1] == ""
+    until(lambda: processes(quick) == 0, what="it sleeps")
+    sagemaker = quick.client("sagemaker")
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name,
+        DesiredWeightsAndCapacities=[
+            {"VariantName": "AllTraffic", "ServerlessUpdateConfig": {"MaxConcurrency": 3, "ProvisionedConcurrency": 1}}
+        ],
+    )
+    found = settled(quick, name)["ProductionVariants"][0]["CurrentServerlessConfig"]
+    assert (found["MaxConcurrency"], found["ProvisionedConcurrency"]) == (3, 1)
+    until(lambda: processes(quick) == 1, what="the provisioned one runs")
+    sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_a_model_that_does_not_load_fails_at_once(quick: Platform, name: str) -> None:
+    quick.client("s3").create_bucket(Bucket=name)
+    found = deploy(quick, name, pack(quick, name, "m.tar.gz", **{"xgboost-model": b"garbage"}))
+    assert (found["EndpointStatus"], "Unable to load model" in found["FailureReason"]) == ("Failed", True)
+
+
+def test_what_serverless_is_not(sqlite_platform: Platform, name: str) -> None:
+    sagemaker = sqlite_platform.client("sagemaker")
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://some/model.tar.gz"}
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    plain = {"VariantName": "A", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}
+    capture = {
+        "EnableCapture": True, "InitialSamplingPercentage": 1, "DestinationS3Uri": "s3://b/p",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }  # fmt: skip
+    for changes, more, words in (
+        ({"ServerlessConfig": {"MemorySizeInMB": 1500, "MaxConcurrency": 1}}, {}, "must be 1024, 2048"),
+        (
+            {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1, "ProvisionedConcurrency": 2}},
+            {},
+            "greater",
+        ),
+        ({"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}, {}, "takes neither InstanceType"),
+        ({}, {"DataCaptureConfig": capture}, "Data capture is not available"),
+    ):
+        found = refused(
+            sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[{**plain, **changes}], **more
+        )
+        assert words in found["Error"]["Message"]
