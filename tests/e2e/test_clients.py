@@ -22,9 +22,9 @@ def environment(name: str) -> Path:
     return folder
 
 
-def program(platform: Platform, client: str, name: str, folder: Path, **variables: str) -> str:
+def program(platform: Platform, client: str, name: str, folder: Path, *arguments: str, **variables: str) -> str:
     """Run a program under ``clary run``; what it printed."""
-    command = [CLARY, "run", "--", str(environment(client) / "python"), str(PROGRAMS / name)]
+    command = [CLARY, "run", "--", str(environment(client) / "python"), str(PROGRAMS / name), *arguments]
     found = run(command, {**platform.environment, **variables}, cwd=folder)
     return found.stdout + found.stderr
 
@@ -45,6 +45,16 @@ def test_sdk_v2(sqlite_platform: Platform, tmp_path: Path) -> None:
 def test_sdk_v2_script_mode(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_script.py", tmp_path)
     assert "trained by 3." in printed
+
+
+def test_sdk_v2_hosting(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """Pipelines, many models, serverless and asynchronous endpoints: each predicts as the others do."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_hosting.py", tmp_path, str(PROGRAMS / "prepare.py"))
+    assert "MODELS ['first.tar.gz', 'second.tar.gz']" in printed
+    kinds = ("PIPELINE", "MANY", "SERVERLESS", "ASYNC")
+    found = [float(line.split()[1]) for line in printed.splitlines() if line.startswith(kinds)]
+    assert len(found) == 4
+    assert len(set(found)) == 1
 
 
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httptools
+import orjson
 
 from ..provider.context import Context
 from ..provider.errors import ServiceUnavailable
 from ..provider.operation import Provider
 from ..provider.platform import Platform
 from ..web import Response
+from .sagemaker.asynchronous.accept import accept
 
 Json = dict[str, Any]
 
@@ -38,6 +40,18 @@ async def invoke_endpoint(ctx: Context, request: Json) -> Response:
 async def invoke_endpoint_with_response_stream(ctx: Context, request: Json) -> Response:
     """As ``invoke_endpoint``; the answer's pieces are passed on as they come."""
     return await _pass_on(ctx)
+
+
+@runtime.operation
+async def invoke_endpoint_async(ctx: Context, request: Json) -> Response:
+    """Queue a request; its prediction will lie in S3."""
+    body = bytes(ctx.body or b"")
+    answer = await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, accept, ctx, request, body)
+    headers = {
+        "Content-Type": "application/json", "X-Amzn-SageMaker-OutputLocation": answer["OutputLocation"],
+        "X-Amzn-SageMaker-FailureLocation": answer["FailureLocation"],
+    }  # fmt: skip
+    return Response(202, headers, orjson.dumps({"InferenceId": answer["InferenceId"]}))
 
 
 async def _pass_on(ctx: Context) -> Response:

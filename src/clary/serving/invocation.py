@@ -96,6 +96,10 @@ class Invocation:
         if endpoint is None:
             refuse(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
             return
+        if endpoint.asynchronous:
+            text = f"Endpoint {name} is configured for asynchronous inference: call InvokeEndpointAsync."
+            refuse(400, b"ValidationError", text)
+            return
         if (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
             variant = endpoint.by_name.get(target.decode("latin-1"))
             if variant is None and endpoint.beside is not None:

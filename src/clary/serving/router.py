@@ -76,6 +76,7 @@ class LiveEndpoint:
         "_only",
         "_weighted",
         "account",
+        "asynchronous",
         "beside",
         "by_name",
         "capture",
@@ -98,6 +99,7 @@ class LiveEndpoint:
         capture: Capture | None = None,
         config: str = "",
         uid: str = "",
+        asynchronous: bool = False,
     ):
         self.account = account
         self.region = region
@@ -109,6 +111,7 @@ class LiveEndpoint:
         self.capture = capture
         self.config = config
         self.id = uid
+        self.asynchronous = asynchronous
         self.beside: LiveEndpoint | None = None  # the other fleet of a deployment that moves traffic
         self.share = 0.0  # what the other fleet gets
         self.shadow = shadow[0] if shadow else None
@@ -171,6 +174,7 @@ class Router:
             endpoint.capture,
             endpoint.config,
             endpoint.id,
+            endpoint.asynchronous,
         )
 
     def _instance(self, replica: Replica, links: Links) -> Link:

@@ -61,6 +61,7 @@ class Endpoint:
     variants: tuple[Variant, ...]
     capture: Capture | None = None
     id: str = ""  # by which control knows it
+    asynchronous: bool = False  # it takes no requests here
     config: str = ""  # while a deployment moves traffic: the configuration that these variants are of
     successor: Endpoint | None = None  # the fleet that traffic moves to
     share: float = 0.0  # of the requests that the successor gets
@@ -105,7 +106,7 @@ def _endpoint(raw: Json) -> Endpoint:
     capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
     successor = _endpoint(raw["successor"]) if raw.get("successor") else None
     return Endpoint(
-        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("id", ""), raw.get("config", ""), successor,
+        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("id", ""), raw.get("asynchronous", False), raw.get("config", ""), successor,
         raw.get("share", 0.0),
     )  # fmt: skip
 

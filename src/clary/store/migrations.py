@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, inspect, text
 from sqlalchemy.schema import CreateColumn
 
-from .schema import metadata, metric, metric_file, metric_point, s3_object
+from .schema import async_request, metadata, metric, metric_file, metric_point, s3_object
 
 Step = Callable[[Connection], None]
 
@@ -38,7 +38,7 @@ def _make(*tables: Table) -> Step:
     return step
 
 
-STEPS: list[Step] = [_first, _add(s3_object.c.data), _make(metric, metric_point, metric_file)]
+STEPS: list[Step] = [_first, _add(s3_object.c.data), _make(metric, metric_point, metric_file), _make(async_request)]
 
 
 class NewerDatabase(RuntimeError):

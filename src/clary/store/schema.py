@@ -177,3 +177,14 @@ metric_file = Table(
     metadata,
     Column("name", String, primary_key=True),  # of a file whose points are stored, until it is removed
 )
+
+async_request = Table(
+    "async_request",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("endpoint", String, nullable=False),  # the endpoint's uid
+    Column("received", Float, nullable=False),
+    Column("request", Text, nullable=False),  # where from, where to, content types and limits
+    Column("body", LargeBinary),  # of a request that has no input object
+    Index("async_request_endpoint", "endpoint", "id"),
+)

@@ -37,6 +37,8 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     if len(names) != len(set(names)):
         raise ValidationException("Production variant names must be unique within an endpoint configuration.")
     _refuse_unserved(request)
+    if (asynchronous := request.get("AsyncInferenceConfig")) is not None:
+        _check_asynchronous(asynchronous, [*variants, *shadows])
     if any("ServerlessConfig" in v for v in (*variants, *shadows)):
         if len(variants) + len(shadows) > 1:
             raise ValidationException("A serverless endpoint has exactly one production variant.")
@@ -59,7 +61,7 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
 
 def _refuse_unserved(request: Json) -> None:
     """Features that would silently do nothing are refused by name."""
-    unserved = [n for n in ("AsyncInferenceConfig", "ExplainerConfig") if request.get(n)]
+    unserved = [n for n in ("ExplainerConfig",) if request.get(n)]
     strategies = {
         (v.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM") for v in request["ProductionVariants"]
     }
@@ -90,6 +92,19 @@ def _variant(ctx: Context, variant: Json) -> Json:
             f"Clary does not serve a multi-model container beside others yet: model {model.name} has both."
         )
     return {"InitialVariantWeight": 1.0, **variant}
+
+
+def _check_asynchronous(config: Json, variants: list[Json]) -> None:
+    if len(variants) > 1:
+        raise ValidationException("An asynchronous endpoint has exactly one production variant.")
+    if any("ServerlessConfig" in v for v in variants):
+        raise ValidationException("A serverless endpoint cannot be asynchronous.")
+    for member in ("S3OutputPath", "S3FailurePath"):
+        if uri := config["OutputConfig"].get(member):
+            try:
+                split_uri(uri)
+            except ValueError as error:
+                raise ValidationException(f"AsyncInferenceConfig.OutputConfig.{member}: {error}.") from None
 
 
 def _check_serverless(variant: Json) -> None:

@@ -14,6 +14,7 @@ from ...executors.local import LocalExecutor
 from ...provider.platform import Platform
 from ...store.rows import Key, Row
 from . import fleet as fleets
+from .asynchronous.dispatch import Dispatcher
 from .endpoints.library import Librarian
 from .endpoints.publish import Publisher
 from .endpoints.reconcile import EndpointReconciler
@@ -37,6 +38,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     shipper = Shipper(platform.logs)
     publisher = Publisher(platform, run / "routes.json")
     demand = Demand()
+    dispatcher = Dispatcher(platform, loop)
     owners: dict[str, Key] = {}
 
     def finished(name: str) -> None:
@@ -58,6 +60,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     platform.services |= {
         "executor": executor,
         "demand": demand,
+        "async.wake": dispatcher.wake,
         "publisher": publisher,
         "engine": engine,
         "acknowledgements": {},
@@ -77,6 +80,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         async with (
             shipper.running(),
             engine.running(),
+            dispatcher.running(),
             Librarian(platform).running(run / "library.sock"),
             listening(run / "wake.sock", demand, lambda uid: _wake_owner(engine, platform, owners, uid)),
         ):

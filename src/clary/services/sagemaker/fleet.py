@@ -90,7 +90,8 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
         for v in (*config.spec["ProductionVariants"], *shadows)
     ]
     fleet = {"number": number, "config": config.name, "variants": variants, "slots": {}}
-    return {**fleet, "capture": config.spec["DataCaptureConfig"]} if "DataCaptureConfig" in config.spec else fleet
+    optional = {"capture": "DataCaptureConfig", "async": "AsyncInferenceConfig"}
+    return {**fleet, **{name: config.spec[member] for name, member in optional.items() if config.spec.get(member)}}
 
 
 def _count(variant: Json) -> int:

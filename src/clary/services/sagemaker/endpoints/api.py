@@ -117,7 +117,7 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
         name = change["VariantName"]
         if name not in known:
             raise ValidationException(f'Could not find production variant "{name}" of endpoint "{row.arn}".')
-        if change.get("DesiredInstanceCount") == 0:
+        if change.get("DesiredInstanceCount") == 0 and "async" not in current:
             raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
         if (config := known[name].get("Serverless")) is not None:
             wanted[name] = {"Serverless": _reconfigured(config, change)}

@@ -90,7 +90,16 @@ class Publisher:
             )
             for v in serving["variants"]
         )  # fmt: skip
-        return Endpoint(row.account, row.region, row.name, variants, _capture(serving.get("capture")), row.uid, config)
+        return Endpoint(
+            row.account,
+            row.region,
+            row.name,
+            variants,
+            _capture(serving.get("capture")),
+            row.uid,
+            "async" in serving,
+            config,
+        )
 
 
 def _capture(config: Json | None) -> Capture | None:

@@ -23,7 +23,13 @@ from .serverless import Demand
 Json = dict[str, Any]
 
 
-_SHOWN = ("ProductionVariants", "ShadowProductionVariants", "PendingDeploymentSummary", "DataCaptureConfig")
+_SHOWN = (
+    "ProductionVariants",
+    "ShadowProductionVariants",
+    "PendingDeploymentSummary",
+    "DataCaptureConfig",
+    "AsyncInferenceConfig",
+)
 
 
 def log_group(name: str) -> str:
@@ -278,6 +284,8 @@ def _status(row: Row, private: Json, endpoint: Endpoint, before: Endpoint) -> Js
                 "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
                 "DestinationS3Uri": capture["DestinationS3Uri"], "KmsKeyId": capture.get("KmsKeyId", ""),
             }  # fmt: skip
+        if (asynchronous := current.get("async")) is not None:
+            status["AsyncInferenceConfig"] = asynchronous
         if upcoming is not None:
             under_way = private["deployment"]
             status["PendingDeploymentSummary"] = {

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import gzip
 import io
-import socket
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
 
 from ....control.activities import Cancelled
 from ....provider.platform import Platform
-from ....serving import frames
-from ....sockets import exactly
 from ....store.logs import StreamKey, milliseconds
 from ....store.object import split_uri
 from ....store.rows import Row
 from ....wire.values import write_time
 from .. import fleet as fleets
 from ..input_objects import InputError, Item, list_items
+from ..replica_call import Caller
 from .processing import ProcessingError, Processor
 from .records import RecordError, bare, payloads, records
 
 Json = dict[str, Any]
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-_RESTART_SECONDS = 30.0
 
 
 class TransformError(Exception):
@@ -69,7 +65,7 @@ class _Instance:
         spec, slot = row.spec, parts[0]
         self._platform = platform
         self._cancel = cancel
-        self._parts = parts  # a request goes through all of them, one after the other
+        self._parts = parts
         self._split = spec["TransformInput"].get("SplitType", "None")
         self._gzip = spec["TransformInput"].get("CompressionType", "None") == "Gzip"
         self._content_type = spec["TransformInput"].get("ContentType", "")
@@ -87,7 +83,7 @@ class _Instance:
         self._scratch = slot.folder.parent / f"out-{slot.index}"
         stream = f"{row.name}/{fleets.instance_id(row, row.private['fleet'], slot)}/data-log"
         self._log_key = StreamKey(row.account, row.region, LOG_GROUP, stream)
-        self._connections = threading.local()
+        self._callers = threading.local()
         self._pool = ThreadPoolExecutor(self._concurrent, "transform-call")
 
     def transform(self, items: list[Item]) -> list[str]:
@@ -186,61 +182,14 @@ class _Instance:
         raise _Refused(trouble)
 
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        """A request through every container; the first that refuses ends it."""
-        content_type, status = self._content_type, 200
-        for part in self._parts:
-            accept = self._last_accept if part is self._parts[-1] else ""
-            status, content_type, body = self._exchange_with(part, f"{content_type}\0{accept}\0\0\0", body)
-            if not 200 <= status < 300:
-                break
-        return status, body
-
-    def _exchange_with(self, part: fleets.Slot, head: str, body: bytes) -> tuple[int, str, bytes]:
-        channel = self._channel(part)
-        try:
-            channel.sendall(frames.pack([(head.encode(), body)]))
-            size = int.from_bytes(exactly(channel, 4), "little")
-            ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
-        except (OSError, ValueError):
-            self._channels().pop(part.stem)
-            channel.close()
-            raise
-        status, content_type, *_ = answered.split(frames.SEPARATOR)
-        return int(status), content_type.decode("utf-8", "replace"), answer
-
-    def _channels(self) -> dict[str, socket.socket]:
-        """This thread's connections."""
-        if not hasattr(self._connections, "channels"):
-            self._connections.channels = {}
-        found: dict[str, socket.socket] = self._connections.channels
-        return found
-
-    def _channel(self, part: fleets.Slot) -> socket.socket:
-        """A connection to a process; one that was replaced has another socket, and may still be starting."""
-        if (found := self._channels().get(part.stem)) is not None:
-            return found
-        deadline = time.monotonic() + _RESTART_SECONDS
-        while True:
-            channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            channel.settimeout(self._timeout)
-            try:
-                channel.connect(str(_newest(part)))
-            except OSError:
-                channel.close()
-                if time.monotonic() > deadline or self._cancel.wait(0.05):
-                    raise
-                continue
-            self._channels()[part.stem] = channel
-            return channel
+        caller: Caller | None = getattr(self._callers, "caller", None)
+        if caller is None:
+            caller = self._callers.caller = Caller(self._parts, self._timeout, self._cancel.wait)
+        status, _, answer = caller.call(self._content_type, self._last_accept, body)
+        return status, answer
 
     def _log(self, text: str) -> None:
         self._platform.logs.append(self._log_key, [(milliseconds(), text)])
-
-
-def _newest(part: fleets.Slot) -> Path:
-    """The socket of a slot's latest process."""
-    attempts = [p for p in part.folder.parent.glob(f"{part.stem}.*") if p.suffix[1:].isdigit()]
-    return max(attempts, key=lambda p: int(p.suffix[1:]), default=part.folder) / "io" / "s"
 
 
 def _extra(row: Row) -> Callable[[], tuple[str, str]] | None:

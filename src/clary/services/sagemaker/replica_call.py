@@ -1,0 +1,80 @@
+"""Calls an instance from control: batch transform and asynchronous inference, whose requests the front does not see."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ...serving import frames
+from ...sockets import exactly
+from . import fleet as fleets
+
+_RESTART_SECONDS = 30.0
+
+
+class Caller:
+    """Connections to an instance's processes, for one thread. ``over`` says that nobody wants an answer any more."""
+
+    def __init__(self, parts: tuple[fleets.Slot, ...], timeout: float, over: Callable[[float], bool]):
+        self._parts = parts  # a request goes through all of them, one after the other
+        self._timeout = timeout
+        self._over = over  # waits so many seconds for it
+        self._channels: dict[str, socket.socket] = {}
+
+    def call(
+        self, content_type: str, accept: str, body: bytes, custom: str = "", inference_id: str = ""
+    ) -> tuple[int, str, bytes]:
+        """Status, content type and body of the answer; OSError (TimeoutError) when there is none."""
+        status = 200
+        for part in self._parts:
+            wanted = accept if part is self._parts[-1] else ""
+            head = "\0".join((content_type, wanted, custom, inference_id, ""))
+            status, content_type, body = self._exchange(part, head, body)
+            if not 200 <= status < 300:
+                break
+        return status, content_type, body
+
+    def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+    def _exchange(self, part: fleets.Slot, head: str, body: bytes) -> tuple[int, str, bytes]:
+        channel = self._channel(part)
+        try:
+            channel.sendall(frames.pack([(head.encode(), body)]))
+            size = int.from_bytes(exactly(channel, 4), "little")
+            ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
+        except (OSError, ValueError):
+            self._channels.pop(part.stem)
+            channel.close()
+            raise
+        status, content_type, *_ = answered.split(frames.SEPARATOR)
+        return int(status), content_type.decode("utf-8", "replace"), answer
+
+    def _channel(self, part: fleets.Slot) -> socket.socket:
+        """A connection to a process; one that was replaced has another socket, and may still be starting."""
+        if (found := self._channels.get(part.stem)) is not None:
+            return found
+        deadline = time.monotonic() + _RESTART_SECONDS
+        while True:
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            channel.settimeout(self._timeout)
+            try:
+                channel.connect(str(_newest(part)))
+            except OSError:
+                channel.close()
+                if time.monotonic() > deadline or self._over(0.05):
+                    raise
+                continue
+            self._channels[part.stem] = channel
+            return channel
+
+
+def _newest(part: fleets.Slot) -> Path:
+    """The socket of a slot's latest process."""
+    attempts = [p for p in part.folder.parent.glob(f"{part.stem}.*") if p.suffix[1:].isdigit()]
+    return max(attempts, key=lambda p: int(p.suffix[1:]), default=part.folder) / "io" / "s"
