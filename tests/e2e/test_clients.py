@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -51,8 +52,7 @@ def test_sdk_v2_hosting(sqlite_platform: Platform, tmp_path: Path) -> None:
     """Pipelines, many models, serverless and asynchronous endpoints: each predicts as the others do."""
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_hosting.py", tmp_path, str(PROGRAMS / "prepare.py"))
     assert "MODELS ['first.tar.gz', 'second.tar.gz']" in printed
-    kinds = ("PIPELINE", "MANY", "SERVERLESS", "ASYNC")
-    found = [float(line.split()[1]) for line in printed.splitlines() if line.startswith(kinds)]
+    found = re.findall(r"(?:PIPELINE|MANY|SERVERLESS|ASYNC) ([\d.]+)", printed)
     assert len(found) == 4
     assert len(set(found)) == 1
 

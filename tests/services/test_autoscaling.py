@@ -10,14 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.jobs import bucket, deploy, job, settled, train
+from tests.jobs import csv, deploy, settled, table
 from tests.platform import Platform, until
 
-
-@pytest.fixture(scope="module")
-def model_data(platform: Platform) -> str:
-    where = bucket(platform, f"scaling-models-{platform.port}")
-    return str(train(platform, job(f"smodel-{platform.port}", where))["ModelArtifacts"]["S3ModelArtifacts"])
+from . import test_asynchronous as asynchronous
 
 
 @pytest.fixture
@@ -64,7 +60,7 @@ def test_bounds_hold_at_once(platform: Platform, scaling: Any, name: str, model_
     for params, words in (
         ({"MinCapacity": 1}, "MaxCapacity is required"),
         ({"MinCapacity": 3, "MaxCapacity": 2}, "cannot be less than minimum"),
-        ({"MinCapacity": 0, "MaxCapacity": 2}, "does not scale real-time variants to zero"),
+        ({"MinCapacity": 0, "MaxCapacity": 2}, "A real-time variant always has an instance"),
     ):
         with pytest.raises(ClientError, match=words):
             scaling.register_scalable_target(**target(name), **params)
@@ -181,6 +177,38 @@ def test_idle_minutes_scale_in_and_steps_scale_out(
     until(lambda: count(platform, name) == 4, 60, what="two more instances")
     history_items = platform.client("cloudwatch").describe_alarm_history(AlarmName=f"{name}-steps")["AlarmHistoryItems"]
     assert any(h["HistorySummary"] == f"Successfully executed action {arn}" for h in history_items)
+
+
+def test_an_asynchronous_endpoint_scales_to_zero_and_back(
+    platform: Platform, scaling: Any, name: str, model_data: str
+) -> None:
+    platform.client("s3").create_bucket(Bucket=name)
+    runtime = asynchronous.deploy(platform, name, model_data)
+    scaling.register_scalable_target(**target(name), MinCapacity=0, MaxCapacity=2)
+    scaling.put_scaling_policy(
+        **target(name), PolicyName="backlog", PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 5.0, "ScaleInCooldown": 0, "ScaleOutCooldown": 0,
+            "CustomizedMetricSpecification": {"Namespace": "load", "MetricName": name, "Statistic": "Average"},
+        },
+    )  # fmt: skip
+    history(platform, name, [0.0] * 16)
+    until(lambda: count(platform, name) == 0, 60, what="nothing to do, no instance")
+    place = runtime.invoke_endpoint_async(EndpointName=name, Body=csv(table()[:1, 1:]), ContentType="text/csv")
+    arn = scaling.put_scaling_policy(
+        **target(name), PolicyName="wake", PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity", "Cooldown": 300,
+            "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+        },
+    )["PolicyARN"]  # fmt: skip
+    history(platform, f"{name}-waits", [1.0] * 3)  # what HasBacklogWithoutCapacity would show in two minutes
+    platform.client("cloudwatch").put_metric_alarm(
+        AlarmName=f"{name}-waits", Namespace="load", MetricName=f"{name}-waits", Statistic="Average", Period=60,
+        EvaluationPeriods=1, Threshold=1.0, ComparisonOperator="GreaterThanOrEqualToThreshold", AlarmActions=[arn],
+    )  # fmt: skip
+    until(lambda: asynchronous.result(platform, place["OutputLocation"]), 60, what="an instance came for the request")
+    scaling.deregister_scalable_target(**target(name))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def register_scalable_target(ctx: Context, request: Json) -> Json:
     name = target_name(request)
     endpoint, variant = variant_of(request["ResourceId"])
     present = ctx.get("ScalableTarget", name)
-    if ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, endpoint, variant) is None:
+    capacity = ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, endpoint, variant)
+    if capacity is None:
         raise ValidationException(
             f'Could not find endpoint "{endpoint}" with a production variant "{variant}": the resource does not exist.'
         )
@@ -68,9 +69,10 @@ def register_scalable_target(ctx: Context, request: Json) -> Json:
             raise ValidationException(f"{member} is required for a new scalable target.")
     if spec["MinCapacity"] < 0 or spec["MinCapacity"] > spec["MaxCapacity"]:
         raise ValidationException("Maximum capacity cannot be less than minimum capacity, and neither below zero.")
-    if spec["MinCapacity"] == 0:
+    if spec["MinCapacity"] < capacity.least:
         raise ValidationException(
-            "Clary does not scale real-time variants to zero yet: MinCapacity must be at least 1."
+            f"A real-time variant always has an instance: MinCapacity must be at least {capacity.least}. Asynchronous "
+            "endpoints scale to zero."
         )
     at = now()
     if present is not None:

@@ -15,6 +15,7 @@ class Capacity:
     desired: int
     ready: int
     settled: bool
+    least: int = 1  # it cannot have fewer
 
 
 def read(tx: Transaction, account: str, region: str, endpoint: str, variant: str) -> Capacity | None:
@@ -25,7 +26,8 @@ def read(tx: Transaction, account: str, region: str, endpoint: str, variant: str
     for shown in row.status.get("ProductionVariants", ()):
         if shown["VariantName"] == variant:
             settled = row.state == "InService" and not row.wish
-            return Capacity(_desired(row, variant), shown["CurrentInstanceCount"], settled)
+            least = 0 if "async" in (row.private.get("current") or {}) else 1  # requests wait in a queue
+            return Capacity(_desired(row, variant), shown.get("CurrentInstanceCount", 0), settled, least)
     return None
 
 
