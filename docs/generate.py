@@ -99,6 +99,9 @@ def command_line() -> str:
             command = import_module(f"clary.cli.{name}").command
             with click.Context(command, info_name=name, parent=top) as context:
                 lines += [f"## clary {name}\n", "```text", command.get_help(context), "```\n"]
+                for part, inner in getattr(command, "commands", {}).items():
+                    with click.Context(inner, info_name=part, parent=context) as below:
+                        lines += [f"### clary {name} {part}\n", "```text", inner.get_help(below), "```\n"]
     return "\n".join(lines)
 
 

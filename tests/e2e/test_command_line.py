@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import tarfile
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -14,7 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.jobs import bucket, deploy, job, train
+from tests.jobs import bucket, csv, deploy, job, table, train
 from tests.platform import CLARY, Platform, run, started, until
 
 COMMANDS = ("up", "down", "status", "run", "env", "configure", "logs", "doctor", "hook")
@@ -133,3 +135,52 @@ def _reset(platform: Platform, query: str) -> None:
     urllib.request.urlopen(
         urllib.request.Request(f"{platform.endpoint}/_clary/reset{query}", method="POST"), timeout=60
     ).close()
+
+
+def test_a_model_is_tried_before_it_is_deployed(sqlite_platform: Platform, name: str, tmp_path: Path) -> None:
+    where = bucket(sqlite_platform, name)
+    uri = train(sqlite_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    path = tmp_path / "model.tar.gz"
+    sqlite_platform.client("s3").download_file(where, uri.removeprefix(f"s3://{where}/"), str(path))
+    row, sagemaker = csv(table()[:1, 1:]).decode(), sqlite_platform.client("sagemaker")
+    before = len(sagemaker.list_endpoints()["Endpoints"])
+
+    def doctor(*arguments: str) -> tuple[int, str]:
+        found = run([CLARY, "doctor", "model", *arguments], sqlite_platform.environment, check=False)
+        return found.returncode, found.stdout + found.stderr
+
+    code, told = doctor(str(path), "--body", row)
+    assert (code, "sagemaker-xgboost" in told, "invocations    text/csv; charset=utf-8" in told) == (0, True, True)
+    assert doctor(uri)[0] == 0
+    code, told = doctor(uri, "--body", "a,b")
+    assert (code, "ModelError 400: Unable to evaluate payload provided" in told) == (1, True)
+    with tarfile.open(path, "w:gz") as archive:
+        script = b"import nothing_here"
+        entry = tarfile.TarInfo("code/inference.py")
+        entry.size = len(script)
+        archive.addfile(entry, io.BytesIO(script))
+    code, told = doctor(str(path))
+    assert (code, "| ModuleNotFoundError: No module named 'nothing_here'" in told) == (1, True)
+    path.write_bytes(b"junk")
+    code, told = doctor(str(path))
+    assert (code, "not a gzip file" in told) == (1, True)
+    assert "does not exist" in doctor(f"s3://{where}/none")[1]
+    until(lambda: len(sagemaker.list_endpoints()["Endpoints"]) == before, what="nothing of it stays")
+
+
+def test_an_endpoint_is_tested(sqlite_platform: Platform, name: str) -> None:
+    where = bucket(sqlite_platform, name)
+    deploy(sqlite_platform, name, train(sqlite_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"])
+
+    def test(*arguments: str) -> tuple[int, str]:
+        found = run([CLARY, "endpoint", "test", *arguments], sqlite_platform.environment, check=False)
+        return found.returncode, found.stdout + found.stderr
+
+    code, told = test(name)
+    assert (code, "1 of 1 instance(s) ready" in told) == (0, True)
+    code, told = test(name, "--body", csv(table()[:1, 1:]).decode())
+    assert (code, "ok    AllTraffic     text/csv; charset=utf-8" in told) == (0, True)
+    code, told = test(name, "--body", "x")
+    assert (code, "FAIL  AllTraffic     ModelError 400" in told) == (1, True)
+    code, told = test("none")
+    assert (code, 'Could not find endpoint "arn:' in told) == (1, True)

@@ -14,7 +14,8 @@ _COMMANDS = {
     "env": "Print the environment that points clients at the platform.",
     "configure": "Write an AWS profile for the platform.",
     "logs": "Show the log of a training job or an endpoint.",
-    "doctor": "Check this machine and the platform.",
+    "endpoint": "Test an endpoint.",
+    "doctor": "Check this machine and the platform, or a model before it is deployed.",
     "hook": "Install or remove the Python client hook.",
     "credentials": "Print credentials for credential_process.",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from ..settings import Settings
+from . import model_check
 from .platform import running, settings
 from .supervisor import address
 
@@ -23,14 +24,18 @@ Check = tuple[str, str, str]
 """Mark, what was looked at, what was found."""
 
 
-@click.command("doctor")
-def command() -> None:
+@click.group("doctor", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Check this machine and the platform; say what to do about what is wrong.
 
     \b
-    Example:
+    Examples:
       clary doctor
+      clary doctor model model.tar.gz
     """
+    if context.invoked_subcommand is not None:
+        return
     found = settings()
     failed = False
     for mark, subject, text in _checks(found):
@@ -38,6 +43,9 @@ def command() -> None:
         failed |= mark == _BAD
     if failed:
         raise SystemExit(1)
+
+
+command.add_command(model_check.command)
 
 
 def _checks(found: Settings) -> Iterator[Check]:

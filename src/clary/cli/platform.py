@@ -70,6 +70,21 @@ class Running:
             raise CallError(document.get("__type", str(answer.status)), document.get("message", ""))
         return document
 
+    def client(self, service: str) -> Any:
+        """botocore's client, as the execution role."""
+        import botocore.session
+        from botocore.config import Config
+
+        return botocore.session.get_session().create_client(
+            service,
+            region_name=self.settings.region,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.session["AccessKeyId"],
+            aws_secret_access_key=self.session["SecretAccessKey"],
+            aws_session_token=self.session["SessionToken"],
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=120),
+        )
+
 
 def settings(**overrides: Any) -> Settings:
     """The settings of this command; a usage error when a variable is unreadable."""
