@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import io
 import json
 import re
@@ -526,3 +527,33 @@ def test_features_that_are_not_served_are_refused_by_name(platform: Platform, na
     }  # fmt: skip
     found = refused(sagemaker.create_endpoint_config, EndpointConfigName=f"{name}-s", ProductionVariants=[variant])
     assert "Clary does not serve RoutingStrategy PREFIX_AWARE yet" in found["Error"]["Message"]
+
+
+def test_what_instances_use_is_measured(sqlite_platform: Platform, name: str) -> None:
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import threading
+def model_fn(folder):
+    def spin():
+        while True: pass
+    threading.Thread(target=spin, daemon=True).start()
+    return bytearray(100 << 20)
+def transform_fn(model, body, content_type, accept): return "", "text/plain"
+"""
+    data = pack(sqlite_platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    deploy(sqlite_platform, name, data, SAGEMAKER_PROGRAM="inference.py")
+    cloudwatch, end = sqlite_platform.client("cloudwatch"), dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+
+    def highest(metric: str) -> float:
+        found = cloudwatch.get_metric_statistics(
+            Namespace="/aws/sagemaker/Endpoints", MetricName=metric, Period=60, Statistics=["Maximum"],
+            StartTime=end - dt.timedelta(minutes=10), EndTime=end,
+            Dimensions=[{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}],
+        )  # fmt: skip
+        return max((p["Maximum"] for p in found["Datapoints"]), default=0.0)
+
+    until(lambda: highest("CPUUtilization") > 20, what="its processor time")
+    assert highest("CPUUtilization") < 250
+    assert 100 / 8192 * 100 < highest("MemoryUtilization") < 20  # of an ml.m5.large
+    assert 0 < highest("DiskUtilization") <= 100
+    sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
