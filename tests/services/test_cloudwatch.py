@@ -193,3 +193,40 @@ def test_endpoints_report_what_they_do(platform: Platform, cloudwatch: Any, name
     assert {m["MetricName"] for m in cloudwatch.list_metrics(Namespace="AWS/SageMaker", Dimensions=who)["Metrics"]} >= {
         "Invocations", "ModelLatency", "OverheadLatency",
     }  # fmt: skip
+
+
+def test_alarms_of_alarms(platform: Platform, name: str) -> None:
+    cloudwatch = platform.client("cloudwatch")
+    for part in ("one", "two"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=f"{name}-{part}", MetricName="none", Namespace=name, Statistic="Sum", Period=3600,
+            EvaluationPeriods=1, Threshold=1.0, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+        )  # fmt: skip
+
+    def refused(rule: str, **more: Any) -> str:
+        with pytest.raises(ClientError) as error:
+            cloudwatch.put_composite_alarm(**{"AlarmName": f"{name}-both", "AlarmRule": rule, **more})
+        return str(error.value.response["Error"]["Message"])
+
+    assert "cannot be parsed" in refused("ALARM(")
+    assert f"alarms [{name}-three] in the alarm rule do not exist" in refused(f"ALARM({name}-three)")
+    assert "must not look at the alarm itself" in refused(f"ALARM({name}-both)")
+    assert "exists already" in refused("TRUE", AlarmName=f"{name}-one")
+    cloudwatch.put_composite_alarm(
+        AlarmName=f"{name}-both", AlarmRule=f'ALARM("{name}-one") AND NOT ALARM("{name}-two")', AlarmDescription="d"
+    )
+
+    def state() -> str:
+        found = cloudwatch.describe_alarms(AlarmNames=[f"{name}-both"], AlarmTypes=["CompositeAlarm"])
+        assert found["MetricAlarms"] == []
+        return str(found["CompositeAlarms"][0]["StateValue"])
+
+    until(lambda: state() == "OK", what="it is evaluated")
+    cloudwatch.set_alarm_state(AlarmName=f"{name}-one", StateValue="ALARM", StateReason="a test")
+    until(lambda: state() == "ALARM", what="one of its alarms is on")
+    cloudwatch.set_alarm_state(AlarmName=f"{name}-two", StateValue="ALARM", StateReason="a test")
+    until(lambda: state() == "OK", what="the other is on too")
+    history = cloudwatch.describe_alarm_history(AlarmName=f"{name}-both", HistoryItemType="StateUpdate")
+    assert [h["AlarmType"] for h in history["AlarmHistoryItems"]] == ["CompositeAlarm"] * 3
+    assert cloudwatch.describe_alarms(AlarmNames=[f"{name}-both"])["CompositeAlarms"] == []
+    cloudwatch.delete_alarms(AlarmNames=[f"{name}-both"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clary.services.cloudwatch import rules
 from clary.services.cloudwatch.evaluation import ALARM, OK, UNKNOWN, Rule, judge
 from clary.services.cloudwatch.expressions import ExpressionError, Scope, evaluate
 from clary.store.metrics import MAX_SAMPLES, Statistics
@@ -103,3 +105,54 @@ def test_reasons_are_awss() -> None:
         "Threshold Crossed: 2 out of the last 3 datapoints [8 (01/01/70 00:02:00), 6 (01/01/70 00:00:00)] were greater "
         "than the threshold (5) (minimum 2 datapoints for OK -> ALARM transition)."
     )
+
+
+def _rules() -> st.SearchStrategy[tuple[str, Any]]:
+    """Rules as text, and what they mean as Python."""
+    leaf = st.one_of(
+        st.just(("TRUE", lambda _: True)),
+        st.just(("FALSE", lambda _: False)),
+        st.tuples(st.sampled_from(rules.STATES), st.sampled_from(["a", "b c", 'd"e'])).map(
+            lambda p: (f"{p[0]}({json.dumps(p[1])})", lambda s, p=p: s[p[1]] == p[0])
+        ),
+    )
+
+    def join(inner: st.SearchStrategy[tuple[str, Any]]) -> st.SearchStrategy[tuple[str, Any]]:
+        return st.one_of(
+            inner.map(lambda r: (f"NOT ({r[0]})", lambda s: not r[1](s))),
+            st.tuples(inner, inner).map(
+                lambda p: (f"({p[0][0]}) AND ({p[1][0]})", lambda s: p[0][1](s) and p[1][1](s))
+            ),
+            st.tuples(inner, inner).map(lambda p: (f"({p[0][0]}) OR ({p[1][0]})", lambda s: p[0][1](s) or p[1][1](s))),
+        )
+
+    return st.recursive(leaf, join, max_leaves=8)
+
+
+@given(_rules(), st.lists(st.sampled_from(rules.STATES), min_size=3, max_size=3))
+def test_rules_mean_what_they_say(rule: tuple[str, Any], states: list[str]) -> None:
+    text, meaning = rule
+    found = dict(zip(("a", "b c", 'd"e'), states, strict=True))
+    assert rules.compile_rule(text).holds(found.__getitem__) == meaning(found)
+
+
+def test_operators_bind_as_documented() -> None:
+    rule = rules.compile_rule("ALARM(a) OR NOT OK(b) AND ALARM(arn:aws:cloudwatch:r:0:alarm:c)")
+    assert rule.alarms == ("a", "b", "c")
+    assert rule.holds({"a": "ALARM", "b": "OK", "c": "OK"}.__getitem__)
+    assert not rule.holds({"a": "OK", "b": "ALARM", "c": "OK"}.__getitem__)
+    assert rule.holds({"a": "OK", "b": "ALARM", "c": "ALARM"}.__getitem__)
+
+
+@given(st.text(alphabet='ALRMOKNTDF()"\\ ab', max_size=60))
+def test_nonsense_is_a_rule_or_an_error(text: str) -> None:
+    with contextlib.suppress(rules.RuleError):
+        rules.compile_rule(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "(" * 5000, "NOT " * 5000 + "TRUE", "ALARM()", "ALARM(a", "TRUE TRUE", "MAYBE(a)"]
+)
+def test_what_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(rules.RuleError):
+        rules.compile_rule(text)

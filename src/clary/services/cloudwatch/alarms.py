@@ -17,6 +17,7 @@ from ...wire.values import write_time
 from . import cloudwatch
 from .evaluation import COMPARISONS, UNKNOWN
 from .metrics import MAX_RESULTS, check_period, check_statistic, contradictory, invalid
+from .rules import RuleError, compile_rule
 
 Json = dict[str, Any]
 Action = Callable[[Transaction, Row, str, str], str | None]
@@ -40,12 +41,50 @@ def put_metric_alarm(ctx: Context, request: Json) -> None:
         ctx.tx.tags.put(row.arn, {t["Key"]: t["Value"] for t in tags})
 
 
+@cloudwatch.operation
+def put_composite_alarm(ctx: Context, request: Json) -> None:
+    """Make an alarm of other alarms' states, or replace one: its state stays."""
+    name = request["AlarmName"]
+    try:
+        rule = compile_rule(request["AlarmRule"])
+    except RuleError as error:
+        raise coded("ValidationError", f"AlarmRule cannot be parsed: {error}.", 400) from None
+    if request.get("ActionsSuppressor"):
+        raise invalid("Clary does not serve ActionsSuppressor yet; remove it from the composite alarm.")
+    if name in rule.alarms:
+        raise coded("ValidationError", f"The alarm rule of {name} must not look at the alarm itself.", 400)
+    if absent := [n for n in rule.alarms if ctx.get("Alarm", n) is None]:
+        text = f"Could not save the composite alarm as alarms [{', '.join(absent)}] in the alarm rule do not exist"
+        raise coded("ValidationError", text, 400)
+    present = ctx.get("Alarm", name)
+    if present is not None and not is_composite(present):
+        raise coded("ValidationError", f"A metric alarm with the name {name} exists already.", 400)
+    spec = {k: v for k, v in request.items() if k != "Tags"}
+    row = _save(ctx.tx, ctx.account, ctx.region, spec)
+    if tags := request.get("Tags"):
+        ctx.tx.tags.put(row.arn, {t["Key"]: t["Value"] for t in tags})
+
+
+def is_composite(row: Row) -> bool:
+    """Whether an alarm looks at other alarms."""
+    return "AlarmRule" in row.spec
+
+
 def put_alarm(tx: Transaction, account: str, region: str, request: Json) -> Row:
     """An alarm as ``PutMetricAlarm`` makes it, for services that make alarms of their own."""
-    name, spec, at = request["AlarmName"], dict(request), now()
+    spec = dict(request)
     _check(spec)
-    spec.setdefault("ActionsEnabled", True)
     spec.setdefault("TreatMissingData", "missing")
+    present = tx.rows.get("Alarm", account, region, request["AlarmName"])
+    if present is not None and is_composite(present):
+        text = f"A composite alarm with the name {present.name} exists already."
+        raise coded("ValidationError", text, 400)
+    return _save(tx, account, region, spec)
+
+
+def _save(tx: Transaction, account: str, region: str, spec: Json) -> Row:
+    name, at = spec["AlarmName"], now()
+    spec.setdefault("ActionsEnabled", True)
     spec["AlarmConfigurationUpdatedTimestamp"] = at
     present = tx.rows.get("Alarm", account, region, name)
     if present is not None:
@@ -99,6 +138,9 @@ def _check(spec: Json) -> None:
 
 
 def _shown(row: Row) -> Json:
+    if is_composite(row):
+        actions: Json = {"OKActions": [], "AlarmActions": [], "InsufficientDataActions": []}
+        return {**actions, **row.view(), "AlarmName": row.name, "AlarmArn": row.arn}
     return {
         "OKActions": [], "AlarmActions": [], "InsufficientDataActions": [], "Dimensions": [], **row.view(),
         "AlarmName": row.name, "AlarmArn": row.arn,
@@ -117,11 +159,14 @@ def describe_alarms(ctx: Context, request: Json) -> Json:
         rows = [r for r in rows if r.state == state]
     if prefix := request.get("ActionPrefix"):
         rows = [r for r in rows if any(a.startswith(prefix) for m in _ACTIONS.values() for a in r.spec.get(m) or ())]
-    if request.get("AlarmTypes") == ["CompositeAlarm"]:
-        rows = []
+    kinds = request.get("AlarmTypes") or ["MetricAlarm"]
+    rows = [r for r in rows if ("CompositeAlarm" if is_composite(r) else "MetricAlarm") in kinds]
     after, limit = request.get("NextToken", ""), min(request.get("MaxRecords", 50), 100)
     rows = [r for r in rows if r.name > after]
-    answer: Json = {"MetricAlarms": [_shown(r) for r in rows[:limit]], "CompositeAlarms": []}
+    answer: Json = {
+        "MetricAlarms": [_shown(r) for r in rows[:limit] if not is_composite(r)],
+        "CompositeAlarms": [_shown(r) for r in rows[:limit] if is_composite(r)],
+    }
     return {**answer, "NextToken": rows[limit - 1].name} if len(rows) > limit else answer
 
 
@@ -192,7 +237,9 @@ def describe_alarm_history(ctx: Context, request: Json) -> Json:
     if name := request.get("AlarmName"):
         rows = [r for r in rows if r.name == name]
     items = [
-        {**item, "AlarmName": r.name, "AlarmType": "MetricAlarm"} for r in rows for item in r.private.get("history", [])
+        {**item, "AlarmName": r.name, "AlarmType": "CompositeAlarm" if is_composite(r) else "MetricAlarm"}
+        for r in rows
+        for item in r.private.get("history", [])
     ]
     if kind := request.get("HistoryItemType"):
         items = [i for i in items if i["HistoryItemType"] == kind]

@@ -11,16 +11,17 @@ from ...provider.errors import AwsError
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.rows import Row
-from .alarms import changed
+from .alarms import changed, is_composite
 from .evaluation import UNKNOWN, Judgement, Rule, judge
 from .metrics import results
+from .rules import compile_rule
 
 Json = dict[str, Any]
 _LATE_SECONDS = 3  # points of a period arrive a little after its end
 
 
 class AlarmReconciler:
-    """Metric alarms."""
+    """Metric alarms, and composite ones."""
 
     kind = "Alarm"
 
@@ -37,11 +38,13 @@ class AlarmReconciler:
         if (asked := row.wish.get("set")) is not None:
             return changed(self._platform.services, tx, row, asked["state"], asked["reason"], asked["data"])
         found = self._judge(tx, row)
-        if found is None:
+        if found is None or (is_composite(row) and found.state == row.state):
             return row.status, row.private
         return changed(self._platform.services, tx, row, found.state, found.reason)
 
     def _judge(self, tx: Transaction, row: Row) -> Judgement | None:
+        if is_composite(row):
+            return _judge_rule(tx, row)
         spec, period = row.spec, _period(row.spec)
         count = int(spec["EvaluationPeriods"])
         rule = Rule(
@@ -60,6 +63,16 @@ class AlarmReconciler:
         return judge(rule, [(at, series.get(at)) for at in range(start, end, period)], row.state)
 
 
+def _judge_rule(tx: Transaction, row: Row) -> Judgement:
+    """A composite alarm: ALARM while its rule holds. An alarm that is no more has insufficient data."""
+    rule = compile_rule(row.spec["AlarmRule"])
+    found = {n: tx.rows.get("Alarm", row.account, row.region, n) for n in rule.alarms}
+    states = {name: alarm.state if alarm is not None else UNKNOWN for name, alarm in found.items()}
+    state = "ALARM" if rule.holds(lambda name: states[name]) else "OK"
+    seen = ", ".join(f"{name} is in {its}" for name, its in states.items())
+    return Judgement(state, f"The alarm rule is {'true' if state == 'ALARM' else 'false'}: {seen or 'it is constant'}.")
+
+
 def _stat(spec: Json) -> Json:
     metric = {n: spec[n] for n in ("Namespace", "MetricName", "Dimensions") if n in spec}
     stat: Json = {
@@ -71,6 +84,8 @@ def _stat(spec: Json) -> Json:
 
 
 def _period(spec: Json) -> int:
+    if "AlarmRule" in spec:
+        return 1
     if "Metrics" in spec:
         stats = [q["MetricStat"]["Period"] for q in spec["Metrics"] if "MetricStat" in q]
         return int(max(stats, default=60))
