@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.jobs import bucket, csv, deploy, job, table, train
+from tests.jobs import bucket, configure, csv, deploy, job, settled, table, train
 from tests.platform import CLARY, Platform, run, started, until
 
 COMMANDS = ("up", "down", "status", "run", "env", "configure", "logs", "doctor", "hook")
@@ -184,3 +184,46 @@ def test_an_endpoint_is_tested(sqlite_platform: Platform, name: str) -> None:
     assert (code, "FAIL  AllTraffic     ModelError 400" in told) == (1, True)
     code, told = test("none")
     assert (code, 'Could not find endpoint "arn:' in told) == (1, True)
+
+
+def test_captured_requests_are_sent_again(sqlite_platform: Platform, name: str) -> None:
+    where = bucket(sqlite_platform, name)
+    data = train(sqlite_platform, job(name, where))["ModelArtifacts"]["S3ModelArtifacts"]
+    other = train(
+        sqlite_platform,
+        job(f"{name}-2", where, hyperparameters={"objective": "binary:logistic", "num_round": "2"}),
+    )["ModelArtifacts"]["S3ModelArtifacts"]
+    sagemaker, runtime = (sqlite_platform.client(s) for s in ("sagemaker", "sagemaker-runtime"))
+    capture = {
+        "EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": f"s3://{where}/captured",
+        "CaptureOptions": [{"CaptureMode": "InputAndOutput"}],
+    }  # fmt: skip
+    configure(sqlite_platform, f"{name}-model", data)
+    variant = {
+        "VariantName": "A", "ModelName": f"{name}-model", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
+    }  # fmt: skip
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{name}-c", ProductionVariants=[variant], DataCaptureConfig=capture
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-c")
+    assert settled(sqlite_platform, name)["EndpointStatus"] == "InService"
+    deploy(sqlite_platform, f"{name}-other", other)
+    for row in table()[:5, 1:]:
+        runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=csv(row[None]))
+    stream = runtime.invoke_endpoint_with_response_stream(
+        EndpointName=name, ContentType="text/csv", Accept="application/json", Body=csv(table()[:1, 1:])
+    )
+    assert b"".join(e["PayloadPart"]["Bytes"] for e in stream["Body"])
+
+    def replay(*arguments: str) -> tuple[int, str]:
+        found = run([CLARY, "replay", *arguments], sqlite_platform.environment, check=False)
+        return found.returncode, found.stdout
+
+    until(lambda: "6 alike" in replay(name, "--limit", "6")[1], what="all are captured")
+    code, told = replay(name, "--limit", "3", "--to", f"{name}-other")
+    assert (code, "0 alike, 3 different, 0 failed" in told, "became" in told) == (1, True, True)
+    code, told = replay(name, "--limit", "3", "--to", f"{name}-other", "--tolerance", "1")
+    assert (code, "3 alike, 0 different" in told) == (0, True)
+    code, told = replay(name, "--limit", "2", "--to", "none")
+    assert (code, "2 failed" in told) == (1, True)
+    assert replay(f"{name}-other")[0] == 1

@@ -389,6 +389,8 @@ def test_requests_are_captured(platform: Platform, name: str, model_data: str) -
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
     until(lambda: len(captured()) == 2, what="both successes are captured")
+    exact = platform.client("s3").list_objects_v2(Bucket=name, Prefix=f"captured.clary/{name}/A/")["Contents"]
+    assert exact
     first, second = sorted(captured(), key=lambda c: "inferenceId" not in c["eventMetadata"])
     assert first["captureData"] == {
         "endpointInput": {

@@ -15,6 +15,7 @@ _COMMANDS = {
     "configure": "Write an AWS profile for the platform.",
     "logs": "Show the log of a training job or an endpoint.",
     "endpoint": "Test an endpoint.",
+    "replay": "Send captured requests again and compare the answers.",
     "doctor": "Check this machine and the platform, or a model before it is deployed.",
     "hook": "Install or remove the Python client hook.",
     "credentials": "Print credentials for credential_process.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -17,11 +18,57 @@ from .table import Capture
 
 MAX_WAITING = 64 << 20
 """Bytes that may wait to be written; beyond, captures are dropped and counted."""
+MAX_STREAMED = 1 << 20
 LARGE = 4 << 20
 MANY = 20_000
 
 Variant = tuple[str, str, str, str]
 """Account, region, endpoint, variant."""
+
+
+@dataclass(slots=True)
+class Captured:
+    """What is kept of a request besides its body. Header values are as they came."""
+
+    content_type: bytes
+    accept: bytes
+    inference_id: bytes
+    attributes: bytes
+    target_model: bytes
+    at: float  # when it came, seconds since the epoch
+    seconds: float  # until it was answered
+    pieces: tuple[int, ...] = ()  # the sizes of the pieces that its answer came in, if it was streamed
+
+    def fields(self) -> bytes:
+        """As one text."""
+        numbers = b"%.6f\0%.6f\0%b" % (self.at, self.seconds, b",".join(b"%d" % size for size in self.pieces))
+        texts = (self.content_type, self.accept, self.inference_id, self.attributes, self.target_model)
+        return b"\0".join((*texts, numbers))
+
+    @classmethod
+    def read(cls, data: bytes) -> Captured:
+        """From ``fields``."""
+        kind, accept, inference_id, attributes, model, at, seconds, pieces = data.split(b"\0")
+        sizes = tuple(int(size) for size in pieces.split(b",") if size)
+        return cls(kind, accept, inference_id, attributes, model, float(at), float(seconds), sizes)
+
+
+class Streamed:
+    """An answer in pieces that is being captured."""
+
+    __slots__ = ("_size", "content_type", "custom", "parts")
+
+    def __init__(self, content_type: bytes, custom: bytes):
+        self.content_type = content_type
+        self.custom = custom
+        self.parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> bool:
+        """One more piece; False when the answer is too large to be kept."""
+        self.parts.append(piece)
+        self._size += len(piece)
+        return self._size <= MAX_STREAMED
 
 
 class Captures:
@@ -39,17 +86,15 @@ class Captures:
         self,
         rule: Capture,
         variant: Variant,
-        request: tuple[bytes, bytes],
+        request: tuple[Captured, bytes],
         answer: tuple[bytes, bytes],
-        inference_id: bytes,
-        attributes: bytes,
     ) -> None:
-        """Capture a request and its answer, each a content type and a body."""
+        """Capture a request and its answer (content type and body)."""
         if self._size > MAX_WAITING:
             self.dropped += 1
             return
         items = self._items.setdefault((variant, rule), [])
-        items.append((b"%b\0%b\0%b" % (request[0], inference_id, attributes), request[1]))
+        items.append((request[0].fields(), request[1]))
         items.append(answer)
         self._size += len(request[1]) + len(answer[1])
         self._count += 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import frames
 from .authenticate import Denied, Principal
+from .capture import Captured, Streamed
 from .library import Fetched
 from .line import Line
 from .link import Link, Ticket
@@ -48,7 +49,7 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_model", "_parked", "_pieces", "_principal", "_submitted", "_ticket",
+        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_model", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket",
         "_tries", "_url", "_waited", "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
@@ -62,6 +63,7 @@ class Invocation:
         self._ticket: Ticket | Line | None = None
         self._pieces: Pieces | None = None  # the answer may come in pieces
         self._captured = False
+        self._streamed: Streamed | None = None
         self._principal: Principal | None = None
         self._waits = False
         self._parked = 0.0  # when it began to wait for a replica
@@ -302,14 +304,19 @@ class Invocation:
             meter.loaded(int(micros) / 1e6, self._waited, int(count))
         return custom
 
-    def _capture(self, content_type: bytes, custom: bytes, answer: bytes) -> None:
+    def _capture(self, content_type: bytes, custom: bytes, answer: bytes, pieces: tuple[int, ...] = ()) -> None:
         endpoint, variant, get = self.endpoint, self.variant, self._headers.get
         if endpoint is None or variant is None or endpoint.capture is None:
             return
+        seconds = time.perf_counter() - self._began
+        captured = Captured(
+            get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if pieces else b"accept", b""),
+            get(b"x-amzn-sagemaker-inference-id", b""), get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
+            get(b"x-amzn-sagemaker-target-model", b""), time.time() - seconds, seconds, pieces,
+        )  # fmt: skip
         self._front.captures.add(
-            endpoint.capture, (endpoint.account, endpoint.region, endpoint.name, variant.name),
-            (get(b"content-type", b""), self._body), (content_type, answer), get(b"x-amzn-sagemaker-inference-id", b""),
-            get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
+            endpoint.capture, (endpoint.account, endpoint.region, endpoint.name, variant.name), (captured, self._body),
+            (content_type, answer),
         )  # fmt: skip
 
     def _took_whole(self, head: bytes, body: bytes) -> None:
@@ -332,7 +339,11 @@ class Invocation:
                 custom = self._note_model(self.variant, custom)
             front = self._front
             self._pieces.begin(front.date, content_type, self.variant.name_header, custom, front.request_id())
+            if self._captured:
+                self._streamed = Streamed(content_type, custom)
         self._pieces.put(body)
+        if self._streamed is not None and not self._streamed.add(body):
+            self._streamed = None
 
     def _break_off(self, code: str, text: str) -> None:
         assert self._pieces is not None
@@ -351,6 +362,9 @@ class Invocation:
             self._pieces.finish()
             self._measure(200)
             self._client.done(200)
+            if (told := self._streamed) is not None:
+                sizes = tuple(len(part) for part in told.parts)
+                self._capture(told.content_type, told.custom, b"".join(told.parts), sizes)
         else:
             self._break_off("StreamBroken", reason)
 

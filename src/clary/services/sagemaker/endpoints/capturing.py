@@ -1,6 +1,7 @@
 """Stores what the fronts captured in S3, where AWS puts it: ``<target>/<endpoint>/<variant>/yyyy/mm/dd/hh/….jsonl``.
 
-Format: AWS, "Capture data from real-time endpoint" (one JSON document a line).
+Format: AWS, "Capture data from real-time endpoint" (one JSON document a line). Beside it, under ``<target>.clary``,
+lies an exact record of the same requests and of streamed ones, from which ``clary replay`` sends them again.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import orjson
 from ....control.chores import repeated
 from ....provider.platform import Platform
 from ....serving import frames
+from ....serving.capture import Captured
 from ....store.object import NoSuchBucket, split_uri
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _EVERY_SECONDS = 1.0
+AWS, EXACT = "", ".clary"
+"""What is added to the target's prefix for AWS's records, and for ours."""
 
 
 def running(platform: Platform) -> AbstractAsyncContextManager[None]:
@@ -42,16 +46,19 @@ def ingest(platform: Platform, folder: Path) -> int:
             data = path.read_bytes()
             (text, _), *items = frames.unpack(data, 4, len(data) - 4)
             head = orjson.loads(text)
-            bucket, key = _key(path.name, head)
-            platform.objects.put_file(bucket, key, io.BytesIO(_lines(path.name, head, items)), "application/json")
+            for target, lines in ((AWS, _lines(path.name, head, items)), (EXACT, _exact(head, items))):
+                bucket, key = _key(path.name, head, target)
+                if lines:
+                    platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
         except (ValueError, KeyError, NoSuchBucket) as error:
             log.warning("captured data of %s is lost: %r", path.name, error)
         path.unlink()
     return len(paths)
 
 
-def _key(name: str, head: Json) -> tuple[str, str]:
+def _key(name: str, head: Json, target: str) -> tuple[str, str]:
     bucket, prefix = split_uri(head["rule"]["target"].rstrip("/"))
+    prefix += target
     _, _, endpoint, variant = head["variant"]
     at = time.gmtime(head["at"])
     file = f"{time.strftime('%M-%S', at)}-{int(head['at'] * 1000) % 1000:03d}-{_uuid(name)}.jsonl"
@@ -66,19 +73,43 @@ def _lines(name: str, head: Json, items: list[frames.Item]) -> bytes:
     rule, moment = head["rule"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(head["at"]))
     lines = []
     for number, ((fields, asked), (kind, answer)) in enumerate(zip(items[::2], items[1::2], strict=True)):
-        asked_kind, inference_id, attributes = fields.split(frames.SEPARATOR, 2)
+        captured = Captured.read(fields)
+        if captured.pieces:
+            continue
         data: Json = {}
         if rule["input"]:
-            data["endpointInput"] = _part(rule, asked_kind, asked, "INPUT")
+            data["endpointInput"] = _part(rule, captured.content_type, asked, "INPUT")
         if rule["output"]:
             data["endpointOutput"] = _part(rule, kind, answer, "OUTPUT")
         meta: Json = {"eventId": str(_uuid(f"{name}:{number}"))}
-        if inference_id:
-            meta["inferenceId"] = inference_id.decode("latin-1")
-        if attributes:
-            meta["customAttributes"] = [attributes.decode("latin-1")]
+        if captured.inference_id:
+            meta["inferenceId"] = captured.inference_id.decode("latin-1")
+        if captured.attributes:
+            meta["customAttributes"] = [captured.attributes.decode("latin-1")]
         meta["inferenceTime"] = moment
         lines.append(orjson.dumps({"captureData": data, "eventMetadata": meta, "eventVersion": "0"}))
+    return b"\n".join((*lines, b"")) if lines else b""
+
+
+def _exact(head: Json, items: list[frames.Item]) -> bytes:
+    """Every byte of the halves that the rule keeps, in base64, with times in seconds."""
+    rule, lines = head["rule"], []
+    for (fields, asked), (kind, answer) in zip(items[::2], items[1::2], strict=True):
+        captured = Captured.read(fields)
+        line: Json = {
+            "at": round(captured.at, 6), "seconds": captured.seconds, "variant": head["variant"][3],
+            "contentType": captured.content_type.decode("latin-1"), "accept": captured.accept.decode("latin-1"),
+            "inferenceId": captured.inference_id.decode("latin-1"),
+            "customAttributes": captured.attributes.decode("latin-1"),
+            "targetModel": captured.target_model.decode("latin-1"),
+        }  # fmt: skip
+        if captured.pieces:
+            line["pieces"] = list(captured.pieces)
+        if rule["input"]:
+            line["request"] = base64.b64encode(asked).decode()
+        if rule["output"]:
+            line |= {"responseType": kind.decode("latin-1"), "response": base64.b64encode(answer).decode()}
+        lines.append(orjson.dumps(line))
     return b"\n".join((*lines, b""))
 
 
