@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.services.cloudwatch import rules
+from clary.services.cloudwatch import prometheus, rules
 from clary.services.cloudwatch.evaluation import ALARM, OK, UNKNOWN, Rule, judge
 from clary.services.cloudwatch.expressions import ExpressionError, Scope, evaluate
-from clary.store.metrics import MAX_SAMPLES, Statistics
+from clary.store.database import Database
+from clary.store.metrics import MAX_SAMPLES, MetricKey, MetricRows, Statistics
 
 SERIES = {"m1": {0: 1.0, 60: 2.0, 120: 4.0}, "m2": {0: 10.0, 120: 0.0}}
 SCOPE = Scope(SERIES, {"m1": 60, "m2": 60})
@@ -156,3 +159,27 @@ def test_nonsense_is_a_rule_or_an_error(text: str) -> None:
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(rules.RuleError):
         rules.compile_rule(text)
+
+
+def test_prometheus_names_are_the_exporters(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/db", durable=False)
+    minute = int(prometheus.now() - 3) // 60 * 60 - 60
+    dimensions = (("EndpointName", 'e"1'), ("VariantName", "A"))
+    with database.write() as tx:
+        rows = MetricRows(tx.connection)
+        for namespace, name in (("AWS/SageMaker", "Invocation5XXErrors"), ("own", "Mine")):
+            found = Statistics()
+            found.add(2.0)
+            found.add(4.0)
+            for at in (minute - 60, minute, minute + 60):
+                rows.add(MetricKey("1", "r", namespace, name, dimensions), at, "None", found)
+        rows.add(MetricKey("1", "r", "/aws/sagemaker/Endpoints", "CPUUtilization", ()), minute, "Percent", found)
+    text = prometheus.page(SimpleNamespace(database=database))  # type: ignore[arg-type]
+    labels = '{account="1",region="r",endpoint_name="e\\"1",variant_name="A"}'
+    assert f"aws_sagemaker_invocation5_xxerrors_sum{labels} 6 {minute * 1000}" in text.splitlines()
+    assert f'aws_sagemaker_endpoints_cpuutilization_average{{account="1",region="r"}} 3 {minute * 1000}' in text
+    assert "mine" not in text
+    kinds = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(kinds) == len(set(kinds))
+    assert set(kinds) == {line.split("{")[0] for line in text.splitlines() if not line.startswith("#")}
+    database.close()

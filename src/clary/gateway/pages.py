@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import sys
@@ -40,11 +41,9 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         return _json({"name": "clary", "version": __version__, "python": sys.version.split()[0]})
 
     async def metrics(request: Request) -> Response:
-        return Response(
-            200,
-            {"Content-Type": "text/plain; version=0.0.4"},
-            (_metrics(counts(), started) + _front(platform)).encode(),
-        )
+        of_services = await asyncio.to_thread(platform.services["cloudwatch.prometheus"], platform)
+        text = _metrics(counts(), started) + _front(platform) + of_services
+        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, text.encode())
 
     async def coverage(request: Request) -> Response:
         return _json(served(platform))

@@ -6,7 +6,9 @@ What they become in S3 is control's work (``endpoints/capturing.py``): on the wa
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ MAX_WAITING = 64 << 20
 MAX_STREAMED = 1 << 20
 LARGE = 4 << 20
 MANY = 20_000
+FREE = 0.03
+"""The part of the disk that captures leave alone."""
+
+log = logging.getLogger(__name__)
 
 Variant = tuple[str, str, str, str]
 """Account, region, endpoint, variant."""
@@ -81,6 +87,7 @@ class Captures:
         self._count = 0
         self._number = 0
         self.dropped = 0
+        self._told = False  # that the disk is full
 
     def add(
         self,
@@ -101,12 +108,28 @@ class Captures:
         if self._size > LARGE or self._count > MANY:
             self.hand_over()
 
+    def _full(self) -> bool:
+        """Whether the disk has too little room left for captures."""
+        try:
+            self._folder.mkdir(exist_ok=True)
+            room = shutil.disk_usage(self._folder)
+        except OSError:
+            return True
+        full = room.free < room.total * FREE
+        if full and not self._told:
+            log.warning("data capture pauses: less than %.0f %% of the disk is free", FREE * 100)
+        self._told = full
+        return full
+
     def hand_over(self) -> None:
         """Write what waits, one file for each variant. A disk that takes nothing loses captures, never requests."""
         if not self._items:
             return
         found, self._items = self._items, {}
         self._size = self._count = 0
+        if self._full():
+            self.dropped += sum(len(items) // 2 for items in found.values())
+            return
         for (variant, rule), items in found.items():
             self._number += 1
             stamp = time.time_ns()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import orjson
 
+MINUTE = 60
 _STEPS = 8
 """Buckets of a latency for each doubling: a percentile is right to about 5 %."""
 
@@ -98,6 +99,7 @@ class Meters:
         self._folder = folder
         self._running: dict[Variant, Meter] = {}
         self._number = 0
+        self._written = 0  # the minute of the last hand-over
 
     def of(self, variant: Variant) -> Meter:
         """A variant's meter; it is another one after each hand-over, so it is looked up, not kept."""
@@ -106,12 +108,13 @@ class Meters:
             found = self._running[variant] = Meter()
         return found
 
-    def hand_over(self) -> None:
-        """Write what was counted, if anything was."""
-        if not self._running:
+    def hand_over(self, away: bool = False) -> None:
+        """Write what was counted, if anything was; once a minute while control is away, so that files do not pile up."""
+        if not self._running or (away and int(time.time()) // MINUTE == self._written):
             return
+        self._written = int(time.time()) // MINUTE
         running, self._running = self._running, {}
-        minute = int(time.time()) // 60 * 60
+        minute = self._written * MINUTE
         document = [
             {
                 "variant": variant, "at": minute, "invocations": m.invocations, "per_instance": m.per_instance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -159,6 +159,12 @@ class MetricRows:
             where.append(metric.c.name == name)
         statement = select(metric).where(*where).order_by(metric.c.namespace, metric.c.name, metric.c.dimensions)
         return [_key(r) for r in self._connection.execute(statement).mappings()]
+
+    def at(self, moment: int) -> Sequence[tuple[MetricKey, Statistics]]:
+        """Every metric that has a point of a moment, with its statistics."""
+        statement = select(metric, metric_point).join(metric_point, metric.c.id == metric_point.c.metric)
+        found = self._connection.execute(statement.where(metric_point.c.at == moment)).mappings()
+        return [(_key(row), _statistics(row)) for row in found]
 
     def forget_before(self, at: float) -> int:
         """Remove old points; how many there were."""

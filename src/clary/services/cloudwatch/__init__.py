@@ -16,10 +16,12 @@ def install(platform: Platform) -> Provider:
         import_module(f"{__name__}.{module}")  # importing binds
     from .alarms import delete_alarm, put_alarm
     from .metrics import results
+    from .prometheus import page
     from .reconcile import AlarmReconciler
 
     platform.services |= {
         "cloudwatch.put_alarm": put_alarm, "cloudwatch.delete_alarm": delete_alarm, "cloudwatch.read": results,
+        "cloudwatch.prometheus": page,
     }  # fmt: skip
     platform.services.setdefault("reconcilers", []).append(AlarmReconciler(platform))
     return cloudwatch

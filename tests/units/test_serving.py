@@ -1,0 +1,61 @@
+"""Parts of the data plane that need no server."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from clary.serving import capture, meter
+from clary.serving.capture import Captured, Captures
+from clary.serving.meter import Meters
+from clary.serving.table import Capture
+
+RULE = Capture("s3://b/p", 100, True, True)
+KEY = ("1", "r", "e", "v")
+
+
+def captured() -> Captured:
+    return Captured(b"text/csv", b"", b"id", b"a=b", b"m.tar.gz", 1.25, 0.5, (3, 4))
+
+
+def test_what_is_captured_is_read_back() -> None:
+    assert Captured.read(captured().fields()) == captured()
+    plain = Captured(b"", b"", b"", b"", b"", 0.0, 0.0)
+    assert Captured.read(plain.fields()) == plain
+
+
+def test_captures_leave_a_full_disk_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = namedtuple("room", "total used free")
+    captures = Captures(tmp_path / "capture")
+    monkeypatch.setattr(capture.shutil, "disk_usage", lambda _: room(100, 99, 1))
+    captures.add(RULE, KEY, (captured(), b"1"), (b"text/csv", b"2"))
+    captures.hand_over()
+    assert (captures.dropped, list((tmp_path / "capture").glob("*"))) == (1, [])
+    monkeypatch.setattr(capture.shutil, "disk_usage", lambda _: room(100, 50, 50))
+    captures.add(RULE, KEY, (captured(), b"1"), (b"text/csv", b"2"))
+    captures.hand_over()
+    assert len(list((tmp_path / "capture").glob("*.captured"))) == 1
+
+
+def test_counts_are_handed_over_once_a_minute_while_control_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [6000.0]
+    monkeypatch.setattr(meter.time, "time", lambda: clock[0])
+    meters = Meters(tmp_path / "metrics")
+    files = lambda: len(list((tmp_path / "metrics").glob("*.json")))  # noqa: E731
+    variant = (*KEY, "")
+    for seconds, away, expected in (
+        (0, False, 1),
+        (1, False, 2),
+        (2, True, 2),
+        (59, True, 2),
+        (61, True, 3),
+        (62, False, 4),
+    ):
+        clock[0] = 6000.0 + seconds
+        meters.of(variant).answered(200, 1, 0.1, 0.1)
+        meters.hand_over(away)
+        assert files() == expected, seconds
