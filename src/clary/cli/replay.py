@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
@@ -14,6 +13,8 @@ from typing import Any
 
 import click
 
+from ..serving import frames
+from ..serving.capture import Captured
 from .platform import Running, running
 
 Json = dict[str, Any]
@@ -41,8 +42,8 @@ def command(endpoint: str, target: str | None, minutes: float | None, limit: int
     platform = running()
     bucket, prefix = _where(platform, endpoint)
     since = time.time() - minutes * 60 if minutes is not None else 0.0
-    found = sorted((r for r in _records(platform, bucket, prefix) if r["at"] >= since), key=lambda r: float(r["at"]))
-    records = [r for r in found if "request" in r][-limit:]
+    found = (r for r in _records(platform, bucket, prefix) if r.head.at >= since)
+    records = sorted(found, key=lambda r: r.head.at)[-limit:]
     if not records:
         raise click.ClickException(
             f"no captured requests under s3://{bucket}/{prefix}; captures arrive within seconds."
@@ -53,7 +54,7 @@ def command(endpoint: str, target: str | None, minutes: float | None, limit: int
     with click.progressbar(length=len(records), label=label, file=sys.stderr) as bar:
         for record in records:
             if pace:
-                time.sleep(max(0.0, began + record["at"] - records[0]["at"] - time.time()))
+                time.sleep(max(0.0, began + record.head.at - records[0].head.at - time.time()))
             outcome.add(record, *_send(client, name, record))
             bar.update(1)
     outcome.show()
@@ -76,26 +77,35 @@ def _where(platform: Running, endpoint: str) -> tuple[str, str]:
     return bucket, f"{prefix}.clary/{endpoint}/"
 
 
-def _records(platform: Running, bucket: str, prefix: str) -> Iterator[Json]:
+def _records(platform: Running, bucket: str, prefix: str) -> Iterator[_Record]:
     s3 = platform.client("s3")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
-            for line in s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().splitlines():
-                yield json.loads(line)
+            yield from _read(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
 
 
-def _send(client: Any, endpoint: str, record: Json) -> tuple[bytes | None, str]:
+def _read(data: bytes) -> Iterator[_Record]:
+    """The requests of a file that a front wrote."""
+    (text, _), *items = frames.unpack(data, 4, len(data) - 4)
+    rule = json.loads(text)["rule"]
+    for (fields, asked), (_, answer) in zip(items[::2], items[1::2], strict=True):
+        if rule["input"]:
+            yield _Record(Captured.read(fields), asked, answer if rule["output"] else None)
+
+
+def _send(client: Any, endpoint: str, record: _Record) -> tuple[bytes | None, str]:
     """The answer, or None and why there is none."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    names = {
-        "ContentType": "contentType", "Accept": "accept", "InferenceId": "inferenceId",
-        "CustomAttributes": "customAttributes", "TargetModel": "targetModel",
+    head = record.head
+    members = {
+        "ContentType": head.content_type, "Accept": head.accept, "InferenceId": head.inference_id,
+        "CustomAttributes": head.attributes, "TargetModel": head.target_model,
     }  # fmt: skip
-    request: Json = {member: record[name] for member, name in names.items() if record.get(name)}
-    request |= {"EndpointName": endpoint, "Body": base64.b64decode(record["request"])}
+    request: Json = {name: value.decode("latin-1") for name, value in members.items() if value}
+    request |= {"EndpointName": endpoint, "Body": record.request}
     try:
-        if record.get("pieces"):
+        if head.pieces:
             stream = client.invoke_endpoint_with_response_stream(**request)["Body"]
             return b"".join(event["PayloadPart"]["Bytes"] for event in stream), ""
         return client.invoke_endpoint(**request)["Body"].read(), ""
@@ -115,6 +125,15 @@ def same(before: bytes, after: bytes, tolerance: float) -> bool:
     return all(math.isclose(float(a), float(b), rel_tol=0.0, abs_tol=tolerance) for a, b in pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A captured request, and its answer if that was captured."""
+
+    head: Captured
+    request: bytes
+    answer: bytes | None
+
+
 @dataclass(slots=True)
 class _Outcome:
     """What came of the requests."""
@@ -125,15 +144,16 @@ class _Outcome:
     different: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def add(self, record: Json, answer: bytes | None, error: str) -> None:
+    def add(self, record: _Record, answer: bytes | None, error: str) -> None:
         """One more."""
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["at"])) + f"{record['at'] % 1:.3f}"[1:]
-        which = f"{moment} {record['inferenceId']}".strip()
+        at = record.head.at
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
+        which = f"{moment} {record.head.inference_id.decode('latin-1')}".strip()
         if answer is None:
             self.failed.append(f"{which}: {error}")
-        elif "response" not in record:
+        elif (before := record.answer) is None:
             self.unknown += 1
-        elif same(before := base64.b64decode(record["response"]), answer, self.tolerance):
+        elif same(before, answer, self.tolerance):
             self.alike += 1
         else:
             self.different.append(f"{which}: {_short(before)} became {_short(answer)}")

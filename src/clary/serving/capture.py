@@ -47,9 +47,10 @@ class Captured:
 
     def fields(self) -> bytes:
         """As one text."""
-        numbers = b"%.6f\0%.6f\0%b" % (self.at, self.seconds, b",".join(b"%d" % size for size in self.pieces))
-        texts = (self.content_type, self.accept, self.inference_id, self.attributes, self.target_model)
-        return b"\0".join((*texts, numbers))
+        return b"%b\0%b\0%b\0%b\0%b\0%.6f\0%.6f\0%b" % (
+            self.content_type, self.accept, self.inference_id, self.attributes, self.target_model, self.at,
+            self.seconds, b",".join(b"%d" % size for size in self.pieces) if self.pieces else b"",
+        )  # fmt: skip
 
     @classmethod
     def read(cls, data: bytes) -> Captured:

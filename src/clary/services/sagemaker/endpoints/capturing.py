@@ -1,7 +1,7 @@
 """Stores what the fronts captured in S3, where AWS puts it: ``<target>/<endpoint>/<variant>/yyyy/mm/dd/hh/….jsonl``.
 
 Format: AWS, "Capture data from real-time endpoint" (one JSON document a line). Beside it, under ``<target>.clary``,
-lies an exact record of the same requests and of streamed ones, from which ``clary replay`` sends them again.
+lie the same requests and streamed ones byte for byte, as the front wrote them: ``clary replay`` sends them again.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ import orjson
 from ....control.chores import repeated
 from ....provider.platform import Platform
 from ....serving import frames
-from ....serving.capture import Captured
 from ....store.object import NoSuchBucket, split_uri
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _EVERY_SECONDS = 1.0
-AWS, EXACT = "", ".clary"
-"""What is added to the target's prefix for AWS's records, and for ours."""
+AWS, EXACT = ("", "jsonl"), (".clary", "captured")
+"""What is added to the target's prefix, and how files end: AWS's records, and ours."""
 
 
 def running(platform: Platform) -> AbstractAsyncContextManager[None]:
@@ -46,22 +45,23 @@ def ingest(platform: Platform, folder: Path) -> int:
             data = path.read_bytes()
             (text, _), *items = frames.unpack(data, 4, len(data) - 4)
             head = orjson.loads(text)
-            for target, lines in ((AWS, _lines(path.name, head, items)), (EXACT, _exact(head, items))):
-                bucket, key = _key(path.name, head, target)
-                if lines:
-                    platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
+            bucket, key = _key(path.name, head, EXACT)
+            platform.objects.put_file(bucket, key, io.BytesIO(_exact(head, data, items)), "application/octet-stream")
+            if lines := _lines(path.name, head, items):
+                bucket, key = _key(path.name, head, AWS)
+                platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
         except (ValueError, KeyError, NoSuchBucket) as error:
             log.warning("captured data of %s is lost: %r", path.name, error)
         path.unlink()
     return len(paths)
 
 
-def _key(name: str, head: Json, target: str) -> tuple[str, str]:
+def _key(name: str, head: Json, kind: tuple[str, str]) -> tuple[str, str]:
     bucket, prefix = split_uri(head["rule"]["target"].rstrip("/"))
-    prefix += target
+    prefix += kind[0]
     _, _, endpoint, variant = head["variant"]
     at = time.gmtime(head["at"])
-    file = f"{time.strftime('%M-%S', at)}-{int(head['at'] * 1000) % 1000:03d}-{_uuid(name)}.jsonl"
+    file = f"{time.strftime('%M-%S', at)}-{int(head['at'] * 1000) % 1000:03d}-{_uuid(name)}.{kind[1]}"
     return bucket, "/".join(filter(None, (prefix, endpoint, variant, time.strftime("%Y/%m/%d/%H", at), file)))
 
 
@@ -73,44 +73,33 @@ def _lines(name: str, head: Json, items: list[frames.Item]) -> bytes:
     rule, moment = head["rule"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(head["at"]))
     lines = []
     for number, ((fields, asked), (kind, answer)) in enumerate(zip(items[::2], items[1::2], strict=True)):
-        captured = Captured.read(fields)
-        if captured.pieces:
+        asked_kind, _, inference_id, attributes, _, _, _, pieces = fields.split(frames.SEPARATOR)
+        if pieces:  # AWS's records know no streams
             continue
         data: Json = {}
         if rule["input"]:
-            data["endpointInput"] = _part(rule, captured.content_type, asked, "INPUT")
+            data["endpointInput"] = _part(rule, asked_kind, asked, "INPUT")
         if rule["output"]:
             data["endpointOutput"] = _part(rule, kind, answer, "OUTPUT")
         meta: Json = {"eventId": str(_uuid(f"{name}:{number}"))}
-        if captured.inference_id:
-            meta["inferenceId"] = captured.inference_id.decode("latin-1")
-        if captured.attributes:
-            meta["customAttributes"] = [captured.attributes.decode("latin-1")]
+        if inference_id:
+            meta["inferenceId"] = inference_id.decode("latin-1")
+        if attributes:
+            meta["customAttributes"] = [attributes.decode("latin-1")]
         meta["inferenceTime"] = moment
         lines.append(orjson.dumps({"captureData": data, "eventMetadata": meta, "eventVersion": "0"}))
     return b"\n".join((*lines, b"")) if lines else b""
 
 
-def _exact(head: Json, items: list[frames.Item]) -> bytes:
-    """Every byte of the halves that the rule keeps, in base64, with times in seconds."""
-    rule, lines = head["rule"], []
+def _exact(head: Json, data: bytes, items: list[frames.Item]) -> bytes:
+    """The file as the front wrote it, without the halves that the rule does not keep."""
+    rule = head["rule"]
+    if rule["input"] and rule["output"]:
+        return data
+    kept: list[frames.Item] = []
     for (fields, asked), (kind, answer) in zip(items[::2], items[1::2], strict=True):
-        captured = Captured.read(fields)
-        line: Json = {
-            "at": round(captured.at, 6), "seconds": captured.seconds, "variant": head["variant"][3],
-            "contentType": captured.content_type.decode("latin-1"), "accept": captured.accept.decode("latin-1"),
-            "inferenceId": captured.inference_id.decode("latin-1"),
-            "customAttributes": captured.attributes.decode("latin-1"),
-            "targetModel": captured.target_model.decode("latin-1"),
-        }  # fmt: skip
-        if captured.pieces:
-            line["pieces"] = list(captured.pieces)
-        if rule["input"]:
-            line["request"] = base64.b64encode(asked).decode()
-        if rule["output"]:
-            line |= {"responseType": kind.decode("latin-1"), "response": base64.b64encode(answer).decode()}
-        lines.append(orjson.dumps(line))
-    return b"\n".join((*lines, b""))
+        kept += ((fields, asked if rule["input"] else b""), (kind, answer) if rule["output"] else (b"", b""))
+    return frames.pack([(orjson.dumps(head), b""), *kept])
 
 
 def _part(rule: Json, kind: bytes, body: bytes, mode: str) -> dict[str, str]:
