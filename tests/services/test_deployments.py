@@ -100,7 +100,7 @@ def test_a_canary(platform: Platform, name: str, model_data: str) -> None:
 
 def test_steps(platform: Platform, name: str, model_data: str) -> None:
     deploy(platform, name, model_data)
-    config = blue_green("LINEAR", 1, LinearStepSize={"Type": PERCENT, "Value": 40})
+    config = blue_green("LINEAR", 4, LinearStepSize={"Type": PERCENT, "Value": 40})
     shares = []
     with Load(platform, name).running() as load:
         update(platform, name, model_data, config)
@@ -108,10 +108,10 @@ def test_steps(platform: Platform, name: str, model_data: str) -> None:
             found = platform.client("sagemaker").describe_endpoint(EndpointName=name)
             if found["EndpointStatus"] == "InService":
                 break
-            shares.append(load.share(30))
+            shares.append(load.share(20))
     assert load.failures == []
-    assert any(0.2 < s < 0.6 for s in shares)
-    assert any(0.65 < s < 0.95 for s in shares)
+    assert any(0.1 < s < 0.65 for s in shares)
+    assert any(0.65 <= s < 1 for s in shares)
     assert found["EndpointConfigName"] == f"{name}-new"
 
 
