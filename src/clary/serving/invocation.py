@@ -13,6 +13,7 @@ from .capture import Captured, Streamed
 from .library import Fetched
 from .line import Line
 from .link import Link, Ticket
+from .meter import Meter
 from .model_error import model_error
 from .pieces import Pieces
 from .router import LiveEndpoint, LiveVariant
@@ -49,8 +50,9 @@ class Invocation:
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_model", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket",
-        "_tries", "_url", "_waited", "_waits", "_way", "endpoint", "variant",
+        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_in_pieces",
+        "_model", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_url", "_waited",
+        "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
     def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
@@ -61,6 +63,7 @@ class Invocation:
         self._body = body
         self._began = self._submitted = time.perf_counter()
         self._ticket: Ticket | Line | None = None
+        self._in_pieces = url.partition(b"?")[0].endswith(STREAMING)
         self._pieces: Pieces | None = None  # the answer may come in pieces
         self._captured = False
         self._streamed: Streamed | None = None
@@ -223,14 +226,13 @@ class Invocation:
         if endpoint.capture is not None:
             self._captured = random.random() * 100 < endpoint.capture.percent
         self._submitted = time.perf_counter()
-        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
         if endpoint.shadow is not None and random.random() < endpoint.shadowed:
-            self._shadow(endpoint, self._head(self._headers.get(b"content-type", b""), in_pieces, last=True))
+            self._shadow(endpoint, self._head(self._headers.get(b"content-type", b""), last=True))
         self._send(self._headers.get(b"content-type", b""), self._body)
 
-    def _head(self, content_type: bytes, in_pieces: bool, last: bool) -> bytes:
+    def _head(self, content_type: bytes, last: bool) -> bytes:
         get = self._headers.get
-        accept = get(b"x-amzn-sagemaker-accept" if in_pieces else b"accept", b"") if last else b""
+        accept = get(b"x-amzn-sagemaker-accept" if self._in_pieces else b"accept", b"") if last else b""
         return b"%b\0%b\0%b\0%b\0%b" % (
             content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
             get(b"x-amzn-sagemaker-inference-id", b""), self._model.encode("latin-1"),
@@ -239,9 +241,8 @@ class Invocation:
     def _send(self, content_type: bytes, body: bytes) -> None:
         """To the next process on the way."""
         link, last = self._way[self._at], self._at == len(self._way) - 1
-        in_pieces = self._url.partition(b"?")[0].endswith(STREAMING)
-        head = self._head(content_type, in_pieces, last)
-        if in_pieces and last:
+        head = self._head(content_type, last)
+        if self._in_pieces and last:
             self._pieces = Pieces(self._client.transport)
             self._ticket = Line(link, head + frames.IN_PIECES, body, self._took, self._ended)
         elif len(body) > LARGE:
@@ -256,12 +257,11 @@ class Invocation:
         link = shadow.pick() if shadow is not None else None
         if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
             return
-        key = (endpoint.account, endpoint.region, endpoint.name, shadow.name, endpoint.config)
         began = time.perf_counter()
 
         def count(status: int, *_: bytes) -> None:
             seconds = time.perf_counter() - began
-            self._front.meters.of(key).answered(status, len(shadow.links), seconds, 0.0)
+            self._meter(endpoint, shadow).answered(status, len(shadow.links), seconds, 0.0)
 
         if len(body) > LARGE:
             Line(link, head, body, lambda head, _: count(int(head.partition(frames.SEPARATOR)[0])), lambda *_: None)
@@ -298,10 +298,7 @@ class Invocation:
         endpoint = self.endpoint
         if note and endpoint is not None:
             micros, _, count = note.partition(frames.SEPARATOR)
-            meter = self._front.meters.of(
-                (endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config)
-            )
-            meter.loaded(int(micros) / 1e6, self._waited, int(count))
+            self._meter(endpoint, variant).loaded(int(micros) / 1e6, self._waited, int(count))
         return custom
 
     def _capture(self, content_type: bytes, custom: bytes, answer: bytes, pieces: tuple[int, ...] = ()) -> None:
@@ -390,13 +387,17 @@ class Invocation:
         )
         self._client.refuse(424, b"ModelError", message, members=members)
 
+    def _meter(self, endpoint: LiveEndpoint, variant: LiveVariant) -> Meter:
+        key = (endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config)
+        return self._front.meters.of(key)
+
     def _measure(self, status: int) -> None:
         """Count a request that reached a model, and where its time went."""
         endpoint, variant = self.endpoint, self.variant
         if endpoint is None or variant is None:
             return
         end = time.perf_counter()
-        meter = self._front.meters.of((endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config))
+        meter = self._meter(endpoint, variant)
         setup = self._submitted - self._parked if self._parked and variant.serverless else 0.0
         meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began - setup)
         if setup:

@@ -146,8 +146,7 @@ class SharedCommits:
         _deliver([future for _, future in asked], outcomes)
 
     def _hand_over(self, asked: list[_Asked]) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._handed = 0
+        if self._thread is None or not self._thread.is_alive():  # what a dead one left waits in the queue still
             self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
             self._thread.start()
         self._left_here, self._sync_seconds = _COMMITS_HERE, self._sync_seconds * 0.9
