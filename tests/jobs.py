@@ -98,10 +98,24 @@ def configure(
     sagemaker = platform.client("sagemaker")
     container: dict[str, Any] = {"Image": image, "ModelDataUrl": model_data, "Environment": environment}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    configure_model(platform, name, count)
+
+
+def configure_model(platform: Platform, name: str, count: int = 1, **more: Any) -> None:
+    """A configuration of the model of the same name."""
     variant = {
         "VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": count,
     }  # fmt: skip
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    platform.client("sagemaker").create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], **more)
+
+
+def serve_model(platform: Platform, name: str, count: int = 1, **more: Any) -> dict[str, Any]:
+    """A configuration and an endpoint of the model of the same name; the endpoint's description, in service."""
+    configure_model(platform, name, count, **more)
+    platform.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=name)
+    found = settled(platform, name)
+    assert found["EndpointStatus"] == "InService", found.get("FailureReason")
+    return found
 
 
 def settled(platform: Platform, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 
 from clary.services.sagemaker.asynchronous import notification
-from tests.jobs import IMAGE, ROLE, csv, messages, settled, table
+from tests.jobs import IMAGE, ROLE, csv, messages, serve_model, settled, table
 from tests.platform import Platform, until
 
 from .test_endpoints import pack, refused
@@ -24,15 +24,9 @@ def deploy(platform: Platform, name: str, data: str, image: str = IMAGE, count: 
     environment = {"SAGEMAKER_PROGRAM": "inference.py"} if image != IMAGE else {}
     container = {"Image": image, "ModelDataUrl": data, "Environment": environment}
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    variant = {
-        "VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": count,
-    }  # fmt: skip
     output = {"S3OutputPath": f"s3://{name}/out", "S3FailurePath": f"s3://{name}/failed"}
     config = {"OutputConfig": output, "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 2}, **more}
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], AsyncInferenceConfig=config)
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    found = settled(platform, name)
-    assert found["EndpointStatus"] == "InService", found.get("FailureReason")
+    found = serve_model(platform, name, count, AsyncInferenceConfig=config)
     assert found["AsyncInferenceConfig"] == config
     return platform.client("sagemaker-runtime")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.jobs import IMAGE, ROLE, csv, settled, table
+from tests.jobs import IMAGE, ROLE, csv, serve_model, table
 from tests.platform import Platform, until
 
 from .test_endpoints import pack, refused
@@ -40,13 +40,7 @@ def serve(
     }  # fmt: skip
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["Mode"] == "MultiModel"
-    variant = {
-        "VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": count,
-    }  # fmt: skip
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    found = settled(platform, name)
-    assert found["EndpointStatus"] == "InService", found.get("FailureReason")
+    serve_model(platform, name, count)
     return platform.client("sagemaker-runtime")
 
 

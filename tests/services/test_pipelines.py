@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.jobs import IMAGE, ROLE, csv, settled, table
+from tests.jobs import IMAGE, ROLE, csv, serve_model, table
 from tests.platform import Platform, until
 
 from .test_endpoints import pack, refused
@@ -38,13 +38,7 @@ def serve(platform: Platform, name: str, parts: list[dict[str, Any]], count: int
     sagemaker.create_model(
         ModelName=name, ExecutionRoleArn=ROLE, Containers=parts, InferenceExecutionConfig={"Mode": mode}
     )
-    variant = {
-        "VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": count,
-    }  # fmt: skip
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    found = settled(platform, name)
-    assert found["EndpointStatus"] == "InService", found.get("FailureReason")
+    found = serve_model(platform, name, count)
     assert len(found["ProductionVariants"][0]["DeployedImages"]) == len(parts)
     assert found["ProductionVariants"][0]["CurrentInstanceCount"] == count
     return platform.client("sagemaker-runtime")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import re
@@ -43,7 +44,7 @@ def command(endpoint: str, target: str | None, minutes: float | None, limit: int
     bucket, prefix = _where(platform, endpoint)
     since = time.time() - minutes * 60 if minutes is not None else 0.0
     found = (r for r in _records(platform, bucket, prefix) if r.head.at >= since)
-    records = sorted(found, key=lambda r: r.head.at)[-limit:]
+    records = heapq.nlargest(limit, found, key=lambda r: r.head.at)[::-1]
     if not records:
         raise click.ClickException(
             f"no captured requests under s3://{bucket}/{prefix}; captures arrive within seconds."
