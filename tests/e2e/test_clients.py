@@ -49,11 +49,11 @@ def test_sdk_v2_script_mode(sqlite_platform: Platform, tmp_path: Path) -> None:
 
 
 def test_sdk_v2_hosting(sqlite_platform: Platform, tmp_path: Path) -> None:
-    """Pipelines, many models, serverless and asynchronous endpoints: each predicts as the others do."""
+    """Pipelines, many models, serverless, asynchronous endpoints, components: each predicts as the others do."""
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_hosting.py", tmp_path, str(PROGRAMS / "prepare.py"))
     assert "MODELS ['first.tar.gz', 'second.tar.gz']" in printed
-    found = re.findall(r"(?:PIPELINE|MANY|SERVERLESS|ASYNC) ([\d.]+)", printed)
-    assert len(found) == 4
+    found = re.findall(r"(?:PIPELINE|MANY|SERVERLESS|ASYNC|COMPONENTS) ([\d.]+)", printed)
+    assert len(found) == 5
     assert len(set(found)) == 1
 
 

@@ -245,6 +245,7 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
                 await asyncio.wait_for(stop.wait(), 1.0)
             front.tick()
             (run / "front.metrics").write_bytes(front.metrics())
+            front.router.sample(front.meters)
             front.meters.hand_over(away=front.channel is None)
             front.captures.hand_over()
     finally:

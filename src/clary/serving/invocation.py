@@ -105,7 +105,11 @@ class Invocation:
             text = f"Endpoint {name} is configured for asynchronous inference: call InvokeEndpointAsync."
             refuse(400, b"ValidationError", text)
             return
-        if (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
+        variant: LiveVariant | None
+        if endpoint.components is not None or b"x-amzn-sagemaker-inference-component" in headers:
+            if (variant := self._component(endpoint)) is None:
+                return
+        elif (target := headers.get(b"x-amzn-sagemaker-target-variant")) is not None:
             variant = endpoint.by_name.get(target.decode("latin-1"))
             if variant is None and endpoint.beside is not None:
                 endpoint = endpoint.beside
@@ -136,6 +140,29 @@ class Invocation:
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _component(self, endpoint: LiveEndpoint) -> LiveVariant | None:
+        """The inference component that the request names; None when it was refused."""
+        name = self._headers.get(b"x-amzn-sagemaker-inference-component", b"").decode("latin-1")
+        if endpoint.components is None:
+            text = f"Inference Component Name header is not supported: endpoint {endpoint.name} hosts no components."
+        elif not name:
+            text = (
+                "Inference Component Name header is required for endpoints to which you plan to deploy inference "
+                "components. Please include Inference Component Name header or consider using SageMaker models."
+            )
+        elif (found := endpoint.components.get(name)) is None:
+            text = f"Inference Component {name} of endpoint {endpoint.name} not found."
+        elif found.copies or found.links:
+            return found
+        else:
+            self._meter(endpoint, found).no_capacity += 1
+            text = (
+                "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress "
+                "(if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+            )
+        self._client.refuse(400, b"ValidationError", text)
+        return None
 
     def _counts(self, endpoint: LiveEndpoint, variant: LiveVariant, link: Link | None) -> bool:
         """Count a request to a serverless variant, and ask for instances; False when it is one too many."""
@@ -383,13 +410,12 @@ class Invocation:
         assert endpoint is not None and variant is not None
         self._measure(status)
         message, members = model_error(
-            endpoint, variant.containers[self._at], status, body.decode("utf-8", "replace"), timed_out
+            endpoint, variant, variant.containers[self._at], status, body.decode("utf-8", "replace"), timed_out
         )
         self._client.refuse(424, b"ModelError", message, members=members)
 
     def _meter(self, endpoint: LiveEndpoint, variant: LiveVariant) -> Meter:
-        key = (endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config)
-        return self._front.meters.of(key)
+        return self._front.meters.of(endpoint.key(variant))
 
     def _measure(self, status: int) -> None:
         """Count a request that reached a model, and where its time went."""

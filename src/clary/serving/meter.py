@@ -51,7 +51,7 @@ class Meter:
     """The counts of one variant since they were last handed over."""
 
     __slots__ = (
-        "cache_hits", "client_errors", "downloading", "invocations", "loading", "model", "model_errors", "models",
+        "cache_hits", "client_errors", "concurrent", "downloading", "invocations", "loading", "model", "model_errors", "models", "no_capacity",
         "overhead", "per_instance", "server_errors", "setup",
     )  # fmt: skip
 
@@ -64,6 +64,8 @@ class Meter:
         self.loading = Latencies()
         self.downloading = Latencies()
         self.setup = Latencies()  # of a serverless one
+        self.no_capacity = 0  # refused, because the inference component has no copies
+        self.concurrent: list[float] = []  # requests under way for each instance or copy, now and then
 
     def loaded(self, loading: float, downloading: float, models: int) -> None:
         """Count a request for one of many models: the seconds that its model took to come, and how many are loaded."""
@@ -88,8 +90,8 @@ class Meter:
                 self.server_errors += 1
 
 
-Variant = tuple[str, str, str, str, str]
-"""Account, region, endpoint, variant, and the configuration while a deployment moves traffic (else empty)."""
+MeterKey = tuple[str, str, str, str, str, str]
+"""Account, region, endpoint, variant, the configuration while a deployment moves traffic, the inference component."""
 
 
 class Meters:
@@ -97,11 +99,15 @@ class Meters:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._running: dict[Variant, Meter] = {}
+        self._running: dict[MeterKey, Meter] = {}
         self._number = 0
         self._written = 0  # the minute of the last hand-over
 
-    def of(self, variant: Variant) -> Meter:
+    def counts(self, variant: MeterKey) -> bool:
+        """Whether anything was counted of it since the last hand-over."""
+        return variant in self._running
+
+    def of(self, variant: MeterKey) -> Meter:
         """A variant's meter; it is another one after each hand-over, so it is looked up, not kept."""
         found = self._running.get(variant)
         if found is None:
@@ -121,7 +127,7 @@ class Meters:
                 "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
                 "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
                 "cache_hits": m.cache_hits, "loading": m.loading.document(), "downloading": m.downloading.document(),
-                "setup": m.setup.document(),
+                "setup": m.setup.document(), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
             }
             for variant, m in running.items()
         ]  # fmt: skip

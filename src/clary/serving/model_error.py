@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from .router import LiveEndpoint
+from .router import LiveEndpoint, LiveVariant
 
 
 def model_error(
-    endpoint: LiveEndpoint, container: str, status: int, told: str, timed_out: bool
+    endpoint: LiveEndpoint, variant: LiveVariant, container: str, status: int, told: str, timed_out: bool
 ) -> tuple[str, dict[str, object]]:
     """A ModelError's message and its other members, in AWS's words."""
-    group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
+    component = f"InferenceComponents/{variant.component}"
+    group = f"/aws/sagemaker/{component if variant.component else f'Endpoints/{endpoint.name}'}"
     if timed_out:
         message = (
             f"Your invocation timed out while waiting for a response from container {container}. Review the latency "

@@ -8,6 +8,7 @@ from itertools import accumulate
 from zlib import crc32
 
 from .link import Link
+from .meter import MeterKey, Meters
 from .table import Capture, Endpoint, Replica, Table, Variant
 
 Links = dict[Replica, Link]
@@ -19,7 +20,9 @@ class LiveVariant:
     """A variant with its links."""
 
     __slots__ = (
+        "component",
         "containers",
+        "copies",
         "direct",
         "library",
         "links",
@@ -38,6 +41,8 @@ class LiveVariant:
         self.random = variant.random
         self.direct = variant.direct
         self.library = variant.library
+        self.component = variant.component
+        self.copies = variant.copies
         self.serverless = variant.serverless
         self.running = running  # one number: the requests under way, waiting ones too, of a serverless variant
         self.pipeline = len(variant.containers) > 1
@@ -80,6 +85,7 @@ class LiveEndpoint:
         "beside",
         "by_name",
         "capture",
+        "components",
         "config",
         "id",
         "name",
@@ -112,10 +118,15 @@ class LiveEndpoint:
         self.config = config
         self.id = uid
         self.asynchronous = asynchronous
+        self.components: dict[str, LiveVariant] | None = None  # by name, where requests name one
         self.beside: LiveEndpoint | None = None  # the other fleet of a deployment that moves traffic
         self.share = 0.0  # what the other fleet gets
         self.shadow = shadow[0] if shadow else None
         self.shadowed = shadow[1] / (sum(w for _, w in variants) or 1.0) if shadow else 0.0
+
+    def key(self, variant: LiveVariant) -> MeterKey:
+        """Under which requests to a variant are counted."""
+        return self.account, self.region, self.name, variant.name, self.config, variant.component
 
     def choose(self) -> LiveVariant | None:
         """A variant by weight; None when every weight is zero."""
@@ -142,6 +153,11 @@ class Router:
         endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
         for endpoint in table.endpoints:
             live = self._live(endpoint, links)
+            if endpoint.components is not None:
+                live.components = {
+                    c.component: LiveVariant(c, [self._instance(r, links) for r in c.replicas], [0])
+                    for c in endpoint.components
+                }
             if endpoint.successor is not None:
                 other = self._live(endpoint.successor, links)
                 live.beside, live.share, other.beside = other, endpoint.share, live
@@ -190,6 +206,17 @@ class Router:
             link = Link(replica, self._lost, self._found, known_good=link is None)
         links[replica] = link
         return link
+
+    def sample(self, meters: Meters) -> None:
+        """Note how many requests each instance, or copy of a component, has under way just now."""
+        for found in self._endpoints.values():
+            for endpoint in (found, found.beside):
+                if endpoint is None:
+                    continue
+                for variant in (*endpoint.by_name.values(), *(endpoint.components or {}).values()):
+                    under_way, key = sum(link.outstanding for link in variant.links), endpoint.key(variant)
+                    if under_way or meters.counts(key):
+                        meters.of(key).concurrent.append(under_way / (len(variant.links) or 1))
 
     def libraries(self) -> set[str]:
         """The fleets that serve many models."""

@@ -37,6 +37,8 @@ class Variant:
     direct: bool = False  # a request names the one container that it goes to
     serverless: int = 0  # requests that it takes at once; its instances come and go with them
     library: str = ""  # the name of its fleet, where a request names the model that it is for
+    component: str = ""  # the name of the inference component whose copies these are
+    copies: int = 0  # that the component should have
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Endpoint:
     config: str = ""  # while a deployment moves traffic: the configuration that these variants are of
     successor: Endpoint | None = None  # the fleet that traffic moves to
     share: float = 0.0  # of the requests that the successor gets
+    components: tuple[Variant, ...] | None = None  # what requests name, where the variants run no models themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,10 @@ def _endpoint(raw: Json) -> Endpoint:
     rule = raw.get("capture")
     capture = Capture(**{**rule, "csv": tuple(rule["csv"]), "json": tuple(rule["json"])}) if rule else None
     successor = _endpoint(raw["successor"]) if raw.get("successor") else None
+    components = tuple(_variant(v) for v in raw["components"]) if raw.get("components") is not None else None
     return Endpoint(
-        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("id", ""), raw.get("asynchronous", False), raw.get("config", ""), successor,
-        raw.get("share", 0.0),
+        raw["account"], raw["region"], raw["name"], variants, capture, raw.get("id", ""),
+        raw.get("asynchronous", False), raw.get("config", ""), successor, raw.get("share", 0.0), components,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A pipeline, a multi-model, a serverless and an asynchronous endpoint, as the SageMaker Python SDK v2 makes them."""
+"""A pipeline, a multi-model, a serverless and an asynchronous endpoint, inference components, as the SageMaker Python SDK v2 makes them."""
 
 import io
 import sys
@@ -9,7 +9,9 @@ import boto3
 import numpy as np
 import sagemaker
 from sagemaker.async_inference import AsyncInferenceConfig
+from sagemaker.compute_resource_requirements.resource_requirements import ResourceRequirements
 from sagemaker.deserializers import CSVDeserializer
+from sagemaker.enums import EndpointType
 from sagemaker.model import Model
 from sagemaker.multidatamodel import MultiDataModel
 from sagemaker.pipeline import PipelineModel
@@ -74,3 +76,21 @@ assert isinstance(predictor, AsyncPredictor)
 response = predictor.predict_async(one)
 print("ASYNC", float(response.get_result(sagemaker.async_inference.WaiterConfig(max_attempts=60, delay=1))[0][0]))
 predictor.delete_endpoint()
+
+# ---- inference components: two models on one endpoint
+need = ResourceRequirements(requests={"num_cpus": 1, "memory": 1024, "copies": 1})
+found = []
+for number in range(2):
+    part = Model(image, estimator.model_data, role, sagemaker_session=session, predictor_cls=Predictor)
+    found.append(
+        part.deploy(
+            1, "ml.m5.large", endpoint_name=f"components-{stamp}", endpoint_type=EndpointType.INFERENCE_COMPONENT_BASED,
+            inference_component_name=f"component-{number}-{stamp}", resources=need, **wire,
+        )
+    )  # fmt: skip
+answers = {float(predictor.predict(one)[0][0]) for predictor in found}
+assert len(answers) == 1
+print("COMPONENTS", answers.pop())
+for predictor in found:
+    predictor.delete_predictor(wait=True)
+found[0].delete_endpoint()

@@ -12,10 +12,14 @@ from ...provider.errors import ValidationException
 from ...store.database import Transaction
 from ...store.rows import Row
 from . import autoscaling
-from .targets import chosen, find_target, not_found, target_name, variant_of
+from .targets import chosen, find_target, not_found, target_name
 
 Json = dict[str, Any]
-_PREDEFINED = {"SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum")}
+_PREDEFINED = {
+    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", "variant"),
+    "SageMakerInferenceComponentInvocationsPerCopy": ("InvocationsPerCopy", "Sum", "inference-component"),
+}
+"""The metric, its statistic, and which kind of resource has it."""
 _BOUNDS = ("MetricIntervalLowerBound", "MetricIntervalUpperBound")
 
 
@@ -37,7 +41,7 @@ def put_scaling_policy(ctx: Context, request: Json) -> Json:
     alarms: list[str] = list(present.private.get("alarms", [])) if present else []
     for alarm in alarms:
         ctx.platform.services["cloudwatch.delete_alarm"](ctx.tx, ctx.account, ctx.region, alarm)
-    made = _alarms(spec, arn) if kind == "TargetTrackingScaling" else []
+    made = _alarms(ctx.platform.services, spec, arn) if kind == "TargetTrackingScaling" else []
     for alarm_spec in made:
         ctx.platform.services["cloudwatch.put_alarm"](ctx.tx, ctx.account, ctx.region, alarm_spec)
     private = {"alarms": [a["AlarmName"] for a in made]}
@@ -69,6 +73,10 @@ def _check(spec: Json) -> None:
                     f"Clary does not serve the predefined metric {predefined['PredefinedMetricType']} yet; it serves "
                     f"{', '.join(_PREDEFINED)}."
                 )
+            if predefined is not None and _kind(spec) != _PREDEFINED[predefined["PredefinedMetricType"]][2]:
+                raise ValidationException(
+                    f"{predefined['PredefinedMetricType']} is not a metric of {spec['ScalableDimension']}."
+                )
             if (config.get("CustomizedMetricSpecification") or {}).get("Metrics"):
                 raise ValidationException("Clary does not serve metric math in scaling policies yet; name one metric.")
             if config["TargetValue"] <= 0:
@@ -84,6 +92,10 @@ def _check(spec: Json) -> None:
             raise ValidationException(f"Clary does not serve policies of type {kind} yet.")
 
 
+def _kind(spec: Json) -> str:
+    return str(spec["ScalableDimension"]).split(":")[1]
+
+
 def _check_steps(steps: list[Json]) -> None:
     """No gaps and no overlaps between the intervals."""
     low, high = _BOUNDS
@@ -96,13 +108,13 @@ def _check_steps(steps: list[Json]) -> None:
             raise ValidationException("Step adjustment intervals can't overlap or have gaps.")
 
 
-def metric_of(spec: Json) -> Json:
+def metric_of(services: Json, spec: Json) -> Json:
     """The metric that a target tracking policy follows, as alarms name it."""
     config = spec["TargetTrackingScalingPolicyConfiguration"]
     if (predefined := config.get("PredefinedMetricSpecification")) is not None:
-        endpoint, variant = variant_of(spec["ResourceId"])
-        metric, statistic = _PREDEFINED[predefined["PredefinedMetricType"]]
-        dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+        metric, statistic, _ = _PREDEFINED[predefined["PredefinedMetricType"]]
+        found = services["sagemaker.capacity"].dimensions(spec["ScalableDimension"], spec["ResourceId"])
+        dimensions = [{"Name": n, "Value": v} for n, v in found.items()]
         return {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions, "Statistic": statistic}
     own = config["CustomizedMetricSpecification"]
     for member in ("Namespace", "MetricName", "Statistic"):
@@ -111,12 +123,12 @@ def metric_of(spec: Json) -> Json:
     return {n: own[n] for n in ("Namespace", "MetricName", "Dimensions", "Statistic", "Unit") if n in own}
 
 
-def _alarms(spec: Json, policy_arn: str) -> list[Json]:
+def _alarms(services: Json, spec: Json, policy_arn: str) -> list[Json]:
     """The two alarms of a target tracking policy: above the target for 3 minutes, well below it for 15."""
     config = spec["TargetTrackingScalingPolicyConfiguration"]
     target = config["TargetValue"]
     common = {
-        **metric_of(spec), "Period": 60, "AlarmActions": [policy_arn],
+        **metric_of(services, spec), "Period": 60, "AlarmActions": [policy_arn],
         "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {policy_arn}.",
     }  # fmt: skip
 
@@ -153,7 +165,7 @@ def describe_scaling_policies(ctx: Context, request: Json) -> Json:
 @autoscaling.operation
 def delete_scaling_policy(ctx: Context, request: Json) -> None:
     """Remove a policy and the alarms made for it."""
-    row = ctx.get("ScalingPolicy", f"{target_name(request)}|{request['PolicyName']}")
+    row = ctx.get("ScalingPolicy", f"{target_name(ctx, request)}|{request['PolicyName']}")
     if row is None:
         raise not_found(f"No scaling policy found for policy name {request['PolicyName']}")
     for alarm in row.private.get("alarms", []):

@@ -14,7 +14,7 @@ from ...store.rows import Row
 from . import decide
 from .decide import Ask
 from .policies import metric_of
-from .targets import MAX_ACTIVITIES, forget, variant_of
+from .targets import MAX_ACTIVITIES, forget
 from .timetable import compile_schedule
 
 Json = dict[str, Any]
@@ -40,9 +40,9 @@ class TargetReconciler:
 
     def _look(self, tx: Transaction, row: Row, private: Json) -> tuple[Json, bool]:
         capacity = self._platform.services["sagemaker.capacity"]
-        endpoint, variant = variant_of(row.spec["ResourceId"])
-        found = capacity.read(tx, row.account, row.region, endpoint, variant)
-        if found is None:  # the endpoint was deleted: its targets go with it
+        resource = row.spec["ResourceId"]
+        found = capacity.read(tx, row.account, row.region, resource)
+        if found is None:  # it was deleted: its targets go with it
             forget(self._platform.services, tx, row)
             return private, True
         private["activities"] = _settled(private.get("activities", []), found.ready)
@@ -50,10 +50,12 @@ class TargetReconciler:
         wanted, cause, cooldown = self._wanted(tx, row, spec, private, found.desired)
         if wanted == found.desired or not found.settled:
             return private, False
-        if capacity.write(tx, row.account, row.region, endpoint, variant, wanted):
+        if capacity.write(tx, row.account, row.region, resource, wanted):
             direction = "out" if wanted > found.desired else "in"
             private[direction] = {"at": now(), "cooldown": cooldown}
-            private["activities"] = [_begun(wanted, cause), *private["activities"]][:MAX_ACTIVITIES]
+            private["activities"] = [_begun(wanted, cause, row.spec["ScalableDimension"]), *private["activities"]][
+                :MAX_ACTIVITIES
+            ]
         return private, False
 
     # ---- schedules -------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ class TargetReconciler:
             falling = any("-AlarmLow-" in a.name for a in up)
             agreed = agreed and (falling or bool(config.get("DisableScaleIn")))
             if rising or falling:
-                value = self._value(tx, policy, metric_of(policy.spec))
+                value = self._value(tx, policy, metric_of(self._platform.services, policy.spec))
                 wanted = decide.track(current, value, config["TargetValue"], rising)
                 cooldown = config.get("ScaleOutCooldown" if rising else "ScaleInCooldown", _COOLDOWN)
                 asks.append(Ask(wanted, name, up[0].name, float(cooldown)))
@@ -148,11 +150,12 @@ def _cooling(private: Json, out: bool) -> bool:
     return any(h and now() < h["at"] + h["cooldown"] for h in held)
 
 
-def _begun(capacity: int, cause: str) -> Json:
+def _begun(capacity: int, cause: str, dimension: str) -> Json:
+    what = "desired copy count" if dimension.endswith(":DesiredCopyCount") else "desired instance count"
     return {
-        "ActivityId": str(uuid.uuid4()), "Description": f"Setting desired instance count to {capacity}.", "Cause": cause,
+        "ActivityId": str(uuid.uuid4()), "Description": f"Setting {what} to {capacity}.", "Cause": cause,
         "StartTime": now(), "StatusCode": "InProgress", "Capacity": capacity,
-        "StatusMessage": f"Successfully set desired instance count to {capacity}. Waiting for change to be fulfilled by sagemaker.",
+        "StatusMessage": f"Successfully set {what} to {capacity}. Waiting for change to be fulfilled by sagemaker.",
     }  # fmt: skip
 
 
@@ -161,7 +164,7 @@ def _settled(activities: list[Json], ready: int) -> list[Json]:
     found = []
     for activity in activities:
         if activity["StatusCode"] == "InProgress" and activity["Capacity"] == ready:
-            text = f"Successfully set desired instance count to {ready}. Change successfully fulfilled by sagemaker."
+            text = activity["StatusMessage"].replace("Waiting for change to be", "Change successfully")
             activity = {**activity, "StatusCode": "Successful", "EndTime": now(), "StatusMessage": text}
         found.append(activity)
     return found

@@ -58,7 +58,7 @@ def describe_scheduled_actions(ctx: Context, request: Json) -> Json:
 @autoscaling.operation
 def delete_scheduled_action(ctx: Context, request: Json) -> None:
     """Remove an action."""
-    row = ctx.get("ScheduledAction", f"{target_name(request)}|{request['ScheduledActionName']}")
+    row = ctx.get("ScheduledAction", f"{target_name(ctx, request)}|{request['ScheduledActionName']}")
     if row is None:
         raise not_found(f"No scheduled action found for name {request['ScheduledActionName']}")
     ctx.tx.rows.delete(row)

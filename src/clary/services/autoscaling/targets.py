@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import Any
 
@@ -13,8 +12,6 @@ from ...store.rows import Row
 from . import autoscaling
 
 Json = dict[str, Any]
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-_RESOURCE = re.compile(r"^endpoint/([A-Za-z0-9-]+)/variant/([A-Za-z0-9-]+)$")
 MAX_ACTIVITIES = 100
 _NAMES = ("ServiceNamespace", "ResourceId", "ScalableDimension")
 _ROLE = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -25,28 +22,25 @@ def not_found(text: str) -> AwsError:
     return coded("ObjectNotFoundException", text, 400)
 
 
-def variant_of(resource: str) -> tuple[str, str]:
-    """Endpoint and variant of a resource id; ValidationException when it names something else."""
-    if (found := _RESOURCE.match(resource)) is None:
-        raise ValidationException(
-            f"Clary scales resources of the form endpoint/NAME/variant/NAME; {resource} is not one."
-        )
-    return found[1], found[2]
-
-
-def target_name(request: Json) -> str:
+def target_name(ctx: Context, request: Json) -> str:
     """A target's row name; ValidationException when its dimension is not one that we scale."""
-    if request["ServiceNamespace"] != "sagemaker" or request["ScalableDimension"] != DIMENSION:
+    capacity, dimension = ctx.platform.services["sagemaker.capacity"], request["ScalableDimension"]
+    if request["ServiceNamespace"] != "sagemaker" or dimension not in (capacity.VARIANT, capacity.COMPONENT):
         raise ValidationException(
-            f"Clary scales {DIMENSION} of the namespace sagemaker; it does not serve {request['ScalableDimension']} yet."
+            f"Clary scales {capacity.VARIANT} and {capacity.COMPONENT} of the namespace sagemaker; it does not serve "
+            f"{dimension} yet."
         )
-    variant_of(request["ResourceId"])
-    return f"{request['ResourceId']}|{request['ScalableDimension']}"
+    if capacity.dimensions(dimension, request["ResourceId"]) is None:
+        raise ValidationException(
+            "Clary scales resources of the forms endpoint/NAME/variant/NAME and inference-component/NAME, each with its "
+            f"dimension; {request['ResourceId']} is not one of {dimension}."
+        )
+    return f"{request['ResourceId']}|{dimension}"
 
 
 def find_target(ctx: Context, request: Json) -> Row:
     """A registered target."""
-    if (found := ctx.get("ScalableTarget", target_name(request))) is None:
+    if (found := ctx.get("ScalableTarget", target_name(ctx, request))) is None:
         which = ", ".join(f"{n}: {request[n]}" for n in _NAMES)
         raise not_found(f"No scalable target found for {which}")
     return found
@@ -55,14 +49,12 @@ def find_target(ctx: Context, request: Json) -> Row:
 @autoscaling.operation
 def register_scalable_target(ctx: Context, request: Json) -> Json:
     """Make a target, or change the members that are given; capacity outside the bounds is brought inside at once."""
-    name = target_name(request)
-    endpoint, variant = variant_of(request["ResourceId"])
+    name = target_name(ctx, request)
     present = ctx.get("ScalableTarget", name)
-    capacity = ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, endpoint, variant)
+    resource = request["ResourceId"]
+    capacity = ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, resource)
     if capacity is None:
-        raise ValidationException(
-            f'Could not find endpoint "{endpoint}" with a production variant "{variant}": the resource does not exist.'
-        )
+        raise ValidationException(f"The resource {resource} does not exist, or is being deleted.")
     spec = {**(present.spec if present else {}), **{k: v for k, v in request.items() if k != "Tags"}}
     for member in ("MinCapacity", "MaxCapacity"):
         if member not in spec:

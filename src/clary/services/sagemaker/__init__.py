@@ -12,7 +12,16 @@ sagemaker = Provider("sagemaker")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations and start the engine of everything that lives."""
-    for module in ("tags", "models", "endpoint_configs", "endpoints.api", "training.api", "transform.api", "search"):
+    for module in (
+        "tags",
+        "models",
+        "endpoint_configs",
+        "endpoints.api",
+        "components.api",
+        "training.api",
+        "transform.api",
+        "search",
+    ):
         import_module(f"{__name__}.{module}")  # importing binds
     from . import utilisation
     from .endpoints import capacity, capturing, metering

@@ -44,6 +44,9 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
             raise ValidationException("A serverless endpoint has exactly one production variant.")
         if request.get("DataCaptureConfig"):
             raise ValidationException("Data capture is not available for serverless endpoints.")
+    empty = [v["VariantName"] for v in (*variants, *shadows) if "ModelName" not in v]
+    if empty:
+        _check_component_hosts(request, empty)
     spec = {k: v for k, v in request.items() if k not in ("Tags", "EndpointConfigName")}
     spec["ProductionVariants"] = [_variant(ctx, v) for v in variants]
     if shadows:
@@ -73,16 +76,14 @@ def _refuse_unserved(request: Json) -> None:
 
 
 def _variant(ctx: Context, variant: Json) -> Json:
-    if "ModelName" not in variant:
-        raise ValidationException(
-            f"Production variant {variant['VariantName']} needs a ModelName; inference components are not served yet."
-        )
     if "ServerlessConfig" in variant:
         _check_serverless(variant)
     elif "InstanceType" not in variant or "InitialInstanceCount" not in variant:
         raise ValidationException(
             f"Production variant {variant['VariantName']} needs InstanceType and InitialInstanceCount."
         )
+    if "ModelName" not in variant:
+        return {"InitialVariantWeight": 1.0, **variant}
     model = models.find(ctx, variant["ModelName"])
     containers = models.containers(model)
     if "ServerlessConfig" in variant and (len(containers) > 1 or containers[0].get("Mode") == "MultiModel"):
@@ -92,6 +93,37 @@ def _variant(ctx: Context, variant: Json) -> Json:
             f"Clary does not serve a multi-model container beside others yet: model {model.name} has both."
         )
     return {"InitialVariantWeight": 1.0, **variant}
+
+
+def _check_component_hosts(request: Json, empty: list[str]) -> None:
+    """Variants without a model are for inference components: all of an endpoint's are, or none."""
+    variants = [*request["ProductionVariants"], *(request.get("ShadowProductionVariants") or [])]
+    if len(empty) < len(variants):
+        raise ValidationException(
+            f"Production variants {', '.join(empty)} have no ModelName and others have one; an endpoint either hosts "
+            "inference components or models."
+        )
+    if "ExecutionRoleArn" not in request:
+        raise ValidationException(
+            f"ExecutionRoleArn is required: production variants {', '.join(empty)} have no ModelName, so inference "
+            "components will be placed on them."
+        )
+    for member in ("AsyncInferenceConfig", "ShadowProductionVariants"):
+        if request.get(member):
+            raise ValidationException(f"An endpoint for inference components takes no {member}.")
+    for variant in variants:
+        if "ServerlessConfig" in variant:
+            raise ValidationException(
+                f"Production variant {variant['VariantName']}: a serverless one needs a ModelName."
+            )
+        scaling = variant.get("ManagedInstanceScaling") or {}
+        if scaling.get("Status") == "ENABLED":
+            least, most = scaling.get("MinInstanceCount", 1), scaling.get("MaxInstanceCount", 1)
+            if not least <= variant.get("InitialInstanceCount", least) <= most:
+                raise ValidationException(
+                    f"InitialInstanceCount of production variant {variant['VariantName']} must lie between "
+                    f"MinInstanceCount ({least}) and MaxInstanceCount ({most}) of ManagedInstanceScaling."
+                )
 
 
 def _check_asynchronous(config: Json, variants: list[Json]) -> None:

@@ -15,6 +15,7 @@ from ...provider.platform import Platform
 from ...store.rows import Key, Row
 from . import fleet as fleets
 from .asynchronous.dispatch import Dispatcher
+from .components.reconcile import ComponentReconciler
 from .endpoints.library import Librarian
 from .endpoints.publish import Publisher
 from .endpoints.reconcile import EndpointReconciler
@@ -53,6 +54,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         [
             TrainingReconciler(platform, executor, activities, shipper, watcher),
             EndpointReconciler(platform, executor, activities, shipper, watcher, publisher, demand),
+            ComponentReconciler(platform, executor, activities, shipper, watcher, publisher),
             TransformReconciler(platform, executor, activities, shipper, watcher),
             *platform.services.get("reconcilers", ()),
         ],
@@ -116,7 +118,7 @@ def _resume(platform: Platform) -> None:
     from ...store.schema import resource
 
     lives = or_(
-        resource.c.kind == "Endpoint",
+        resource.c.kind.in_(("Endpoint", "InferenceComponent")),
         resource.c.kind.in_(("TrainingJob", "TransformJob")) & resource.c.state.in_(("InProgress", "Stopping")),
     )
     with platform.database.write() as tx:
@@ -143,7 +145,7 @@ async def _keep_healthy(platform: Platform, executor: LocalExecutor, engine: Eng
                         continue
                     silent[name] = silent.get(name, 0) + 1
                     if silent[name] >= _PING_FAILURES:
-                        log.warning("replica %s of endpoint %s does not answer its ping", slot.key, row.name)
+                        log.warning("replica %s of %s %s does not answer its ping", slot.key, row.kind, row.name)
                         silent.pop(name, None)
                         await asyncio.to_thread(executor.kill, slot.folder)
                         engine.wake(row.key)
@@ -153,4 +155,4 @@ async def _keep_healthy(platform: Platform, executor: LocalExecutor, engine: Eng
 
 def _serving(platform: Platform) -> list[Row]:
     with platform.database.read() as tx:
-        return tx.rows.list("Endpoint")
+        return [*tx.rows.list("Endpoint"), *tx.rows.list("InferenceComponent")]

@@ -80,7 +80,7 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
     shadows = config.spec.get("ShadowProductionVariants") or []
     variants = [
         {
-            **variant(v["VariantName"], models[v["ModelName"]], v.get("InstanceType", ""), _count(v)),
+            **_hosting(config, v, models),
             "Serverless": v.get("ServerlessConfig"),
             "Weight": v["InitialVariantWeight"],
             "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
@@ -94,6 +94,18 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
     return {**fleet, **{name: config.spec[member] for name, member in optional.items() if config.spec.get(member)}}
 
 
+def _hosting(config: Row, wanted: Json, models: dict[str, Row]) -> Json:
+    """A variant's instances: with its model, or empty ones that inference components are placed on."""
+    kind, count = wanted.get("InstanceType", ""), _count(wanted)
+    if "ModelName" in wanted:
+        return variant(wanted["VariantName"], models[wanted["ModelName"]], kind, count)
+    return {
+        "VariantName": wanted["VariantName"], "Count": count, "InstanceType": kind, "Containers": [], "Direct": False,
+        "Role": config.spec["ExecutionRoleArn"], "Isolated": config.spec.get("EnableNetworkIsolation", False),
+        "Managed": wanted.get("ManagedInstanceScaling"),
+    }  # fmt: skip
+
+
 def _count(variant: Json) -> int:
     """How many instances a variant starts with; a serverless one with at least one, which shows that the model loads."""
     if (config := variant.get("ServerlessConfig")) is not None:
@@ -105,6 +117,8 @@ def memory(variant: Json) -> int:
     """The bytes of memory that a process of a variant may use."""
     if config := variant.get("Serverless"):
         return int(config["MemorySizeInMB"]) << 20
+    if megabytes := variant.get("MemoryMb"):
+        return min(int(megabytes) << 20, memory_limit(variant["InstanceType"]))
     return memory_limit(variant["InstanceType"])
 
 
@@ -204,7 +218,12 @@ def models_folder(platform: Platform, row: Row, fleet: Json, variant: Json, part
 
 def multi_model(variant: Json) -> bool:
     """Whether a variant serves many models, fetched as they are asked for."""
-    return bool(variant["Containers"][0].get("Mode") == "MultiModel")
+    return any(c.get("Mode") == "MultiModel" for c in variant["Containers"])
+
+
+def empty(variant: Json) -> bool:
+    """Whether a variant's instances run nothing themselves: inference components are placed on them."""
+    return not variant["Containers"]
 
 
 def library_folder(platform: Platform, row: Row, fleet: Json, variant: Json) -> Path:

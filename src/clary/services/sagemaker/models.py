@@ -38,9 +38,9 @@ def create_model(ctx: Context, request: Json) -> Json:
         raise ValidationException("One of PrimaryContainer or Containers must be specified, and not both.")
     spec = {k: v for k, v in request.items() if k not in ("Tags", "ModelName")}
     if "PrimaryContainer" in spec:
-        spec["PrimaryContainer"] = _container(spec["PrimaryContainer"])
+        spec["PrimaryContainer"] = completed(spec["PrimaryContainer"])
     else:
-        spec["Containers"] = [_container(c) for c in spec["Containers"]]
+        spec["Containers"] = [completed(c) for c in spec["Containers"]]
         _check_pipeline(spec)
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("Model", ctx.account, ctx.region, name, arn, spec))
@@ -69,7 +69,7 @@ def hostnames(row: Row) -> list[str]:
     return [c.get("ContainerHostname") or f"container-{n}" for n, c in enumerate(found, 1)]
 
 
-def _container(container: Json) -> Json:
+def completed(container: Json) -> Json:
     """A container as Describe shows it: defaults filled in, the URL also as a data source."""
     if "Image" not in container:
         raise ValidationException(

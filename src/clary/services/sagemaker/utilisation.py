@@ -20,7 +20,8 @@ from ...store.metrics import MINUTE, MetricKey, MetricRows, Statistics
 from ...store.rows import Row
 from ...store.schema import resource
 from . import fleet as fleets
-from .instances import memory_limit
+from .components import hosting
+from .instances import instance, memory_limit
 from .training import contract
 
 _EVERY_SECONDS = 5.0
@@ -37,6 +38,7 @@ class _Place:
     dimensions: tuple[tuple[str, str], ...]
     memory_bytes: int
     disk: bool = True
+    cores: float = 0.0  # given where the metrics are normalized: a percentage of what the process was allotted
 
 
 def running(platform: Platform) -> AbstractAsyncContextManager[None]:
@@ -58,9 +60,10 @@ def measure(platform: Platform, executor: LocalExecutor, meter: Meter) -> None:
     with platform.database.write() as tx:
         rows = MetricRows(tx.connection)
         for place, usage in measured:
+            suffix = "Normalized" if place.cores else ""
             values = {
-                "CPUUtilization": usage.processor_percent,
-                "MemoryUtilization": usage.memory_bytes / place.memory_bytes * 100,
+                f"CPUUtilization{suffix}": usage.processor_percent / (place.cores or 1),
+                f"MemoryUtilization{suffix}": usage.memory_bytes / place.memory_bytes * 100,
             }
             if place.disk:
                 values["DiskUtilization"] = disk.used / disk.total * 100
@@ -76,6 +79,9 @@ def _places(platform: Platform, executor: LocalExecutor, tx: Transaction) -> Ite
         for part in ("current", "next"):
             if (its := row.private.get(part)) is not None:
                 yield from _of_endpoint(platform, executor, row, its)
+    for row in tx.rows.list("InferenceComponent"):
+        if (its := row.private.get("current")) is not None:
+            yield from _of_component(platform, executor, row, its)
     for row in _busy(tx, "TrainingJob"):
         for host in contract.hosts(platform.settings, row):
             if pid := executor.see(host.folder).pid:
@@ -106,3 +112,15 @@ def _of_endpoint(platform: Platform, executor: LocalExecutor, row: Row, its: fle
             yield _Place(
                 pid, row.account, row.region, "/aws/sagemaker/Endpoints", dimensions, fleets.memory(slot.variant)
             )
+
+
+def _of_component(platform: Platform, executor: LocalExecutor, row: Row, its: fleets.Json) -> Iterator[_Place]:
+    wanted = hosting.need(hosting.specification(row))
+    dimensions = (("InferenceComponentName", row.name),)
+    for slot in fleets.slots(platform, row, its):
+        if its["slots"].get(slot.key, {}).get("ready") and (pid := executor.see(slot.folder).pid):
+            cores = wanted.cores or instance(slot.variant["InstanceType"]).cores
+            yield _Place(
+                pid, row.account, row.region, "/aws/sagemaker/InferenceComponents", dimensions,
+                int(wanted.memory) << 20, False, cores,
+            )  # fmt: skip

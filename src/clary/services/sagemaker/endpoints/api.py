@@ -10,17 +10,19 @@ from ....provider.errors import ValidationException
 from ....provider.pages import page
 from ....store.rows import Row
 from .. import endpoint_configs, fleet, models, sagemaker, tags
+from ..components import hosting
 from . import deployment
 
 Json = dict[str, Any]
-_BUSY = ("Creating", "Updating", "RollingBack", "Deleting")
+BUSY = ("Creating", "Updating", "RollingBack", "Deleting")
 
 
 def _arn(ctx: Context, name: str) -> str:
     return ctx.arn("sagemaker", f"endpoint/{name.lower()}")
 
 
-def _find(ctx: Context, name: str) -> Row:
+def find_endpoint(ctx: Context, name: str) -> Row:
+    """An endpoint; AWS's error when it is missing."""
     if (found := ctx.get("Endpoint", name)) is None:
         raise ValidationException(f'Could not find endpoint "{_arn(ctx, name)}".')
     return found
@@ -29,7 +31,7 @@ def _find(ctx: Context, name: str) -> Row:
 def _fleet(ctx: Context, number: int, config_name: str) -> Json:
     config = endpoint_configs.find(ctx, config_name)
     variants = (*config.spec["ProductionVariants"], *(config.spec.get("ShadowProductionVariants") or ()))
-    wanted = {v["ModelName"] for v in variants}
+    wanted = {v["ModelName"] for v in variants if "ModelName" in v}
     return fleet.new(number, config, {name: models.find(ctx, name) for name in wanted})
 
 
@@ -42,7 +44,7 @@ def create_endpoint(ctx: Context, request: Json) -> Json:
         raise ValidationException(f'Cannot create already existing endpoint "{arn}".')
     first = _fleet(ctx, 1, request["EndpointConfigName"])
     at = now()
-    config = _checked(ctx, request.get("DeploymentConfig") or {})
+    config = rollback_checked(ctx, request.get("DeploymentConfig") or {})
     spec = {k: v for k, v in request.items() if k != "Tags"}
     status = {"EndpointStatus": "Creating", "EndpointConfigName": request["EndpointConfigName"]}
     if config:
@@ -58,18 +60,19 @@ def create_endpoint(ctx: Context, request: Json) -> Json:
 @sagemaker.operation
 def update_endpoint(ctx: Context, request: Json) -> Json:
     """Launch the fleet of another configuration beside the present one, then change over."""
-    row = _find(ctx, request["EndpointName"])
-    if row.state in _BUSY or "update" in row.wish:
+    row = find_endpoint(ctx, request["EndpointName"])
+    if row.state in BUSY or "update" in row.wish:
         raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
     if row.state == "Failed":
         raise ValidationException(
             f'Cannot update endpoint "{row.arn}" in status Failed; delete it and create it again.'
         )
-    config = _checked(ctx, request.get("DeploymentConfig") or {})
+    config = rollback_checked(ctx, request.get("DeploymentConfig") or {})
     if not config and request.get("RetainDeploymentConfig"):
         config = row.status.get("LastDeploymentConfig") or {}
     number = row.private.get("fleets", 1) + 1
     upcoming = _fleet(ctx, number, request["EndpointConfigName"])
+    _check_components(ctx, row, {v["VariantName"] for v in upcoming["variants"] if fleet.empty(v)})
     if _serverless(upcoming) and not _serverless(row.private["current"]):
         raise ValidationException("An endpoint with instances cannot be updated to a serverless configuration.")
     if request.get("RetainAllVariantProperties"):
@@ -87,11 +90,21 @@ def update_endpoint(ctx: Context, request: Json) -> Json:
     return {"EndpointArn": row.arn}
 
 
+def _check_components(ctx: Context, row: Row, hosts: set[str]) -> None:
+    """The variants that inference components are placed on must go on."""
+    for component in hosting.of_endpoint(ctx.tx, row):
+        if component.spec["VariantName"] not in hosts:
+            raise ValidationException(
+                f'Cannot update endpoint "{row.arn}": inference component {component.name} is placed on its variant '
+                f"{component.spec['VariantName']}, which the new configuration does not keep for components."
+            )
+
+
 def _serverless(its: Json) -> bool:
     return any(v.get("Serverless") for v in its["variants"])
 
 
-def _checked(ctx: Context, config: Json) -> Json:
+def rollback_checked(ctx: Context, config: Json) -> Json:
     """A DeploymentConfig that can be carried out."""
     try:
         deployment.check(config)
@@ -105,8 +118,8 @@ def _checked(ctx: Context, config: Json) -> Json:
 @sagemaker.operation
 def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
     """Change weights and instance counts of the present fleet; its other instances serve on."""
-    row = _find(ctx, request["EndpointName"])
-    if row.state in _BUSY or row.wish:
+    row = find_endpoint(ctx, request["EndpointName"])
+    if row.state in BUSY or row.wish:
         raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
     current = row.private.get("current")
     if row.state != "InService" or current is None:
@@ -117,8 +130,8 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
         name = change["VariantName"]
         if name not in known:
             raise ValidationException(f'Could not find production variant "{name}" of endpoint "{row.arn}".')
-        if change.get("DesiredInstanceCount") == 0 and "async" not in current:
-            raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
+        if (count := change.get("DesiredInstanceCount")) is not None:
+            _check_count(ctx, row, known[name], count)
         if (config := known[name].get("Serverless")) is not None:
             wanted[name] = {"Serverless": _reconfigured(config, change)}
             continue
@@ -127,6 +140,19 @@ def update_endpoint_weights_and_capacities(ctx: Context, request: Json) -> Json:
     row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Updating"}, state="Updating")
     ctx.tx.rows.wish(row, scale=wanted)
     return {"EndpointArn": row.arn}
+
+
+def _check_count(ctx: Context, row: Row, variant: Json, count: int) -> None:
+    """Whether a variant can have so many instances."""
+    name = variant["VariantName"]
+    if fleet.empty(variant):
+        if count < (used := hosting.used(ctx.tx, row, name)):
+            raise ValidationException(
+                f"DesiredInstanceCount {count} of variant {name} is too small: copies of inference components are placed "
+                f"on {used} instance(s). Lower their copy counts first."
+            )
+    elif count == 0 and "async" not in row.private["current"]:
+        raise ValidationException(f"DesiredInstanceCount of variant {name} must be at least 1.")
 
 
 def _reconfigured(config: Json, change: Json) -> Json:
@@ -160,9 +186,14 @@ def _retain(row: Row, upcoming: Json, excluded: list[Json]) -> None:
 @sagemaker.operation
 def delete_endpoint(ctx: Context, request: Json) -> None:
     """Drain and remove an endpoint."""
-    row = _find(ctx, request["EndpointName"])
+    row = find_endpoint(ctx, request["EndpointName"])
     if row.state in ("Creating", "Updating", "RollingBack"):
         raise ValidationException(f'Cannot update in-progress endpoint "{row.arn}".')
+    if components := hosting.of_endpoint(ctx.tx, row):
+        names = ", ".join(sorted(c.name for c in components)[:10])
+        raise ValidationException(
+            f'Cannot delete endpoint "{row.arn}" while it has inference components: {names}. Delete them first.'
+        )
     row = ctx.tx.rows.save(row, status={**row.status, "EndpointStatus": "Deleting"}, state="Deleting")
     ctx.tx.rows.wish(row, delete=True)
 
@@ -170,7 +201,7 @@ def delete_endpoint(ctx: Context, request: Json) -> None:
 @sagemaker.held(lambda ctx, answer: _until(ctx, answer))
 def describe_endpoint(ctx: Context, request: Json) -> Json:
     """An endpoint as it is."""
-    row = _find(ctx, request["EndpointName"])
+    row = find_endpoint(ctx, request["EndpointName"])
     return {
         **row.status, "EndpointName": row.name, "EndpointArn": row.arn, "CreationTime": row.created,
         "LastModifiedTime": row.modified,
@@ -179,7 +210,7 @@ def describe_endpoint(ctx: Context, request: Json) -> Json:
 
 def _until(ctx: Context, answer: Json) -> float | None:
     """While a transition is young, the description waits for its end – but not for that of a deployment that bakes."""
-    if answer["EndpointStatus"] not in _BUSY:
+    if answer["EndpointStatus"] not in BUSY:
         return None
     upcoming = (answer.get("PendingDeploymentSummary") or {}).get("ProductionVariants", ())
     if any(status["Status"] == "Baking" for variant in upcoming for status in variant.get("VariantStatus", ())):

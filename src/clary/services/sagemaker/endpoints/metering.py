@@ -21,6 +21,7 @@ from ....provider.platform import Platform
 from ....store.database import Transaction
 from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
 from ....store.schema import metric_file
+from .. import fleet as fleets
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ _EVERY_SECONDS = 1.0
 _Place = tuple[str, str, tuple[tuple[str, str], ...]]
 """Account, region, dimensions (sorted by name)."""
 _IDLE = ("Invocations", "InvocationsPerInstance")
+_IDLE_COPIES = ("Invocations", "InvocationsPerCopy")
 
 
 def running(platform: Platform) -> AbstractAsyncContextManager[None]:
@@ -79,7 +81,7 @@ def _note_use(platform: Platform, document: list[Json]) -> None:
     """Serverless variants keep their instances while they have requests."""
     if (demand := platform.services.get("demand")) is not None:
         for item in document:
-            account, region, endpoint, variant, _ = item["variant"]
+            account, region, endpoint, variant, *_ = item["variant"]
             demand.used((account, region, endpoint, variant), now())
 
 
@@ -91,14 +93,33 @@ def _store(tx: Transaction, name: str, document: list[Json]) -> None:
     for item in document:
         for part in _dimensions(item["variant"]):
             _add(rows, item, part)
+            _add_concurrency(rows, item, part)
+
+
+def _of_component(place: _Place) -> bool:
+    return place[2][0][0] == "InferenceComponentName"
+
+
+def _add_concurrency(rows: MetricRows, item: Json, place: _Place) -> None:
+    """How many requests were under way for each instance or copy; what a component without copies had to refuse."""
+    if values := item.get("concurrent"):
+        found = Statistics()
+        for value in values:
+            found.add(value)
+        name = "ConcurrentRequestsPerCopy" if _of_component(place) else "ConcurrentRequestsPerModel"
+        rows.add(_key(place, name), item["at"], "None", found)
+    if (refused := item.get("no_capacity")) and _of_component(place):
+        rows.add(_key(place, "NoCapacityInvocationFailures"), item["at"], "None", _ones(float(refused), float(refused)))
 
 
 def _add(rows: MetricRows, item: Json, place: _Place) -> None:
     """Add what was counted under one set of dimensions."""
     count = float(item["invocations"])
+    if not count:
+        return
+    each = "InvocationsPerCopy" if _of_component(place) else "InvocationsPerInstance"
     for metric, total in (
-        ("Invocations", count), ("InvocationsPerInstance", item["per_instance"]),
-        ("Invocation4XXErrors", item["client_errors"]), ("Invocation5XXErrors", item["server_errors"]),
+        ("Invocations", count), (each, item["per_instance"]), ("Invocation4XXErrors", item["client_errors"]), ("Invocation5XXErrors", item["server_errors"]),
         ("InvocationModelErrors", item["model_errors"]),
     ):  # fmt: skip
         rows.add(_key(place, metric), item["at"], "None", _ones(count, float(total)))
@@ -142,9 +163,14 @@ def _ones(count: float, total: float) -> Statistics:
 
 
 def _dimensions(variant: list[str]) -> Iterator[_Place]:
-    """The variant's dimensions; while a deployment moves traffic, also with the configuration of the fleet."""
-    account, region, endpoint, name, config = variant
+    """The variant's dimensions; while a deployment moves traffic, also with the configuration of the fleet; for an
+    inference component its own.
+    """
+    account, region, endpoint, name, config, component = variant
     named = (("EndpointName", endpoint), ("VariantName", name))
+    if component:
+        yield account, region, (("InferenceComponentName", component),)
+        return
     yield account, region, named
     if config:
         yield account, region, (("EndpointConfigName", config), *named)
@@ -158,13 +184,17 @@ def _key(place: _Place, metric: str) -> MetricKey:
 def zeros(platform: Platform, minute: int) -> None:
     """Store zeros for the variants that had no requests in a minute: scaling in depends on them."""
     with platform.database.read() as tx:
-        rows = [r for r in tx.rows.list("Endpoint") if r.state in ("InService", "Updating") and r.created < minute]
+        every = [*tx.rows.list("Endpoint"), *tx.rows.list("InferenceComponent")]
+    rows = [r for r in every if r.state in ("InService", "Updating") and r.created < minute]
     if not rows:
         return
     with platform.database.write() as tx:
         metrics = MetricRows(tx.connection)
         for row in rows:
+            component = row.name if row.kind == "InferenceComponent" else ""
             for variant in (row.private.get("current") or {}).get("variants", ()):
-                for metric in _IDLE:
-                    (place,) = _dimensions([row.account, row.region, row.name, variant["VariantName"], ""])
+                if fleets.empty(variant):
+                    continue
+                (place,) = _dimensions([row.account, row.region, row.name, variant["VariantName"], "", component])
+                for metric in _IDLE_COPIES if component else _IDLE:
                     metrics.ensure_zero(_key(place, metric), minute, "None")

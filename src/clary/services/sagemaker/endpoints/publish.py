@@ -54,8 +54,16 @@ class Publisher:
     def _build(self) -> Table:
         with self.platform.database.read() as tx:
             rows = tx.rows.list("Endpoint")
+            components = tx.rows.list("InferenceComponent")
         keyring, settings = self.platform.keyring, self.platform.settings
-        endpoints = [e for row in rows if (e := self._endpoint(row)) is not None]
+        of: dict[tuple[str, str, str], list[Row]] = {}
+        for component in components:
+            of.setdefault((component.account, component.region, component.spec["EndpointName"]), []).append(component)
+        endpoints = [
+            replace(e, components=self._components(row, of.get((row.account, row.region, row.name), [])))
+            for row in rows
+            if (e := self._endpoint(row)) is not None
+        ]
         keys = tuple(Key(c.access_key, c.secret, c.account) for c in keyring.keys().values())
         return Table(settings.account, settings.open, keyring.seal.key.hex(), keys, tuple(endpoints))
 
@@ -70,6 +78,32 @@ class Publisher:
         return replace(
             self._serving(row, current, current["config"]), share=share,
             successor=self._serving(row, row.private["next"], row.private["next"]["config"]),
+        )  # fmt: skip
+
+    def _components(self, row: Row, components: list[Row]) -> tuple[Variant, ...] | None:
+        """The inference components of an endpoint; None where its variants run models."""
+        variants = {v["VariantName"]: v for v in row.private["current"]["variants"] if fleet.empty(v)}
+        if not variants:
+            return None
+        return tuple(
+            self._component(c, variants[c.spec["VariantName"]])
+            for c in components
+            if c.private.get("current") and c.private.get("phase") in _SERVING and c.spec["VariantName"] in variants
+        )
+
+    def _component(self, row: Row, host: Json) -> Variant:
+        """A component as one target: while an update moves on, its copies of both kinds."""
+        under_way = row.private.get("deployment") or {}
+        serving = [row.private["current"], *([row.private["next"]] if under_way.get("share") else [])]
+        replicas = tuple(
+            Replica(f"{row.uid}-{its['number']}-{slot.folder.name}", str(slot.socket))
+            for its in serving
+            for (slot,) in fleet.instances(self.platform, row, its)
+            if fleet.ready(its, (slot,))
+        )
+        return Variant(
+            host["VariantName"], host["Weight"], replicas, random=host.get("Routing") == "RANDOM", component=row.name,
+            copies=row.private["copies"],
         )  # fmt: skip
 
     def _serving(self, row: Row, serving: Json, config: str = "") -> Endpoint:
@@ -120,7 +154,7 @@ def signature(row_private: Json) -> str:
     if current is None or row_private.get("phase") not in _SERVING:
         return ""
     under_way = row_private.get("deployment") or {}
-    parts = [_fleet_signature(current)]
+    parts = [_fleet_signature(current), *([str(row_private["copies"])] if "copies" in row_private else [])]
     if share := under_way.get("share"):
         parts.append(f"{share}:{_fleet_signature(row_private['next'])}")
     return "|".join(parts)
