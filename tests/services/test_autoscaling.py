@@ -54,7 +54,7 @@ def history(platform: Platform, name: str, values: list[float], namespace: str =
 
 
 def test_bounds_hold_at_once(platform: Platform, scaling: Any, name: str, model_data: str) -> None:
-    with pytest.raises(ClientError, match="the resource does not exist"):
+    with pytest.raises(ClientError, match="does not exist"):
         scaling.register_scalable_target(**target("none"), MinCapacity=1, MaxCapacity=2)
     deploy(platform, name, model_data)
     for params, words in (
@@ -124,7 +124,7 @@ def test_load_on_an_endpoint_scales_it_out(platform: Platform, scaling: Any, nam
     latencies = {"count": 40, "total": 4000.0, "low": 100.0, "high": 100.0, "samples": [[100.0, 40]]}
     document = [
         {
-            "variant": ["000000000000", "us-east-1", name, "AllTraffic", ""], "at": minute - 60 * back, "invocations": 40,
+            "variant": ["000000000000", "us-east-1", name, "AllTraffic", "", ""], "at": minute - 60 * back, "invocations": 40,
             "per_instance": 40.0, "client_errors": 0, "server_errors": 0, "model_errors": 0, "model": latencies,
             "overhead": latencies,
         }

@@ -65,12 +65,12 @@ def ingest(platform: Platform, folder: Path) -> int:
     for path in paths:
         try:
             document = orjson.loads(path.read_bytes())
-        except ValueError:
+            platform.database.attempt(partial(_store, name=path.name, document=document))
+            _note_use(platform, document)
+        except (ValueError, KeyError):  # cut short, or of a front of another version
             log.warning("the metrics file %s cannot be read; it is removed", path.name)
             path.unlink()
             continue
-        platform.database.attempt(partial(_store, name=path.name, document=document))
-        _note_use(platform, document)
         path.unlink(missing_ok=True)
         with platform.database.write() as tx:
             tx.connection.execute(delete(metric_file).where(metric_file.c.name == path.name))
