@@ -100,7 +100,7 @@ def test_a_table_becomes_predictions(platform: Platform, name: str, model_data: 
     group = "/aws/sagemaker/TransformJobs"
     until(lambda: any("Model loaded" in m for m in messages(platform, group, f"{name}/")), what="the replica's log")
     text = "\n".join(messages(platform, group, f"{name}/"))
-    assert "MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD" in text
+    assert f"MaxConcurrentTransforms={os.cpu_count()}, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD" in text
     assert f"{name}/in/a: 30 records in 1 requests" in text
     sagemaker = platform.client("sagemaker")
     listed = sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"]
@@ -140,6 +140,33 @@ def test_answers_stay_in_order_however_many_are_under_way(
         BatchStrategy="SingleRecord", MaxConcurrentTransforms=8, MaxPayloadInMB=1,
     )  # fmt: skip
     assert [float(v) for v in read(sqlite_platform, name, "out/numbers.out").split()] == list(range(400))
+
+
+def test_containers_say_how_they_are_asked(sqlite_platform: Platform, name: str, model_data: str) -> None:
+    """``/execution-parameters``: of the built-in algorithm, of a script that has them, and overruled by the job."""
+    code = b"""
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept): return str(body.count("\\n")), accept
+def execution_parameters_fn(): return {"MaxConcurrentTransforms": 3, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2}
+"""
+    where = "transform-scripts-told"
+    sqlite_platform.client("s3").create_bucket(Bucket=where)
+    script = pack(sqlite_platform, where, "m.tar.gz", code__inference_DOT_py=code)
+    put(sqlite_platform, name, lines=b"1\n2\n3\n")
+    rows = csv(table()[:3, 1:])
+    put(sqlite_platform, f"{name}-b", lines=rows)
+
+    def told(job: str, data: str, source: str, **changes: Any) -> str:
+        transform(sqlite_platform, job, data, f"s3://{source}/in/", **changes)
+        return next(m for m in messages(sqlite_platform, "/aws/sagemaker/TransformJobs", job) if "MaxConcurrent" in m)
+
+    assert "MaxConcurrentTransforms=3, MaxPayloadInMB=2, BatchStrategy=SINGLE_RECORD" in told(name, script, name)
+    assert read(sqlite_platform, name, "out/lines.out") == b"111"
+    made = {"S3OutputPath": f"s3://{name}/one"}
+    one = told(f"{name}-one", script, name, made=made, MaxConcurrentTransforms=1, BatchStrategy="MultiRecord")
+    assert "MaxConcurrentTransforms=1, MaxPayloadInMB=2, BatchStrategy=MULTI_RECORD" in one
+    line = told(f"{name}-b", model_data, f"{name}-b")
+    assert f"MaxConcurrentTransforms={os.cpu_count()}, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD" in line
 
 
 def test_csv_filters_and_joins(sqlite_platform: Platform, name: str, script_data: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clary.algorithms import recordio
+from clary.services.sagemaker.transform.execution import Parameters, parameters
 from clary.services.sagemaker.transform.jsonpath import PathError, compile_path
 from clary.services.sagemaker.transform.records import RecordError, bare, payloads, records
 
@@ -90,3 +91,36 @@ def test_a_cut_off_or_foreign_record_is_refused() -> None:
     for split, data in (("RecordIO", recordio.frame(b"abc")[:-1]), ("TFRecord", b"12"), ("RecordIO", b"\0" * 12)):
         with pytest.raises(RecordError):
             list(records(io.BytesIO(data), split, 0))
+
+
+@pytest.mark.parametrize(
+    ("spec", "told", "found"),
+    [
+        ({}, None, Parameters(1, 6 << 20, True)),
+        (
+            {},
+            b'{"MaxConcurrentTransforms": 4, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 9}',
+            Parameters(4, 9 << 20, False),
+        ),
+        (
+            {"MaxConcurrentTransforms": 2, "MaxPayloadInMB": 1},
+            b'{"MaxConcurrentTransforms": 4, "MaxPayloadInMB": 9}',
+            Parameters(2, 1 << 20, True),
+        ),
+        ({}, b'{"MaxConcurrentTransforms": 64, "MaxPayloadInMB": 50}', Parameters(2, 50 << 20, True)),
+        ({"MaxPayloadInMB": 0}, b'{"MaxConcurrentTransforms": 3}', Parameters(1, 255 << 20, True)),
+        (
+            {},
+            b'{"MaxConcurrentTransforms": "8", "MaxPayloadInMB": -1, "BatchStrategy": 3}',
+            Parameters(1, 6 << 20, True),
+        ),
+        ({}, b"not json", Parameters(1, 6 << 20, True)),
+        ({"BatchStrategy": "MultiRecord"}, b'{"BatchStrategy": "SINGLE_RECORD"}', Parameters(1, 6 << 20, True)),
+    ],
+)
+def test_a_job_overrules_its_container(spec: dict[str, Any], told: bytes | None, found: Parameters) -> None:
+    assert parameters({"TransformInput": {"SplitType": "Line"}, **spec}, told) == found
+
+
+def test_without_records_a_container_cannot_have_them_one_by_one() -> None:
+    assert parameters({"TransformInput": {}}, b'{"BatchStrategy": "SINGLE_RECORD"}').together

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..algorithms import multi_model, serving
 from ..algorithms.environment import base
-from ..serving.frames import PING, SEPARATOR, Item
+from ..serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
 from .script_mode import check_requirements
 
 _JSON, _CSV, _NPY = "application/json", "text/csv", "application/x-npy"
@@ -87,6 +87,7 @@ class Handlers:
         self.predict_fn = own("predict_fn", lambda data, model: model.predict(data))
         self.output_fn = own("output_fn", write)
         self.transform_fn: Callable[..., Any] | None = getattr(module, "transform_fn", None)
+        self.execution_parameters_fn: Callable[[], Any] | None = getattr(module, "execution_parameters_fn", None)
 
 
 def _default_model(folder: str) -> Any:
@@ -151,10 +152,25 @@ def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
     """The whole answer, also of a script that makes it piece by piece."""
     if head == PING:
         return _item(200, "", b"")
+    if head == EXECUTION_PARAMETERS:
+        return _execution_parameters(handlers)
     (head, first), later = _answer_in_pieces(handlers, model, head, body)
     try:
         return head, b"".join((first, *later))
     except Exception as error:  # noqa: BLE001  # as below: the script's fault
+        traceback.print_exc()
+        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
+
+
+def _execution_parameters(handlers: Handlers) -> Item:
+    """What the script wants of batch transform: a JSON text, a dictionary, or a response that holds one."""
+    if handlers.execution_parameters_fn is None:
+        return _item(404, "text/plain", b"the script has no execution_parameters_fn")
+    try:
+        found = handlers.execution_parameters_fn()
+        found = getattr(found, "response", found)
+        return _item(200, _JSON, _bytes(json.dumps(found) if isinstance(found, dict) else found))
+    except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log
         traceback.print_exc()
         return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 MAX_MESSAGE = 256 << 20
 SEPARATOR = b"\0"
 PING = b"\0ping"
+EXECUTION_PARAMETERS = b"\0execution-parameters"
 IN_PIECES = b"\0pieces"
 MORE, END = b"+", b""
 

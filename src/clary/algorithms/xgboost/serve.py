@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...serving.frames import PING, SEPARATOR, Item
+from ...serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
 from .. import multi_model, serving
 from ..environment import UserError, base
 from . import data, forest, model, output
@@ -94,6 +94,8 @@ class Predictor:
         for i, (head, body) in enumerate(items):
             if head == PING:
                 answers[i] = _answer(200, b"", b"")
+            elif head == EXECUTION_PARAMETERS:
+                answers[i] = _answer(200, b"application/json", self._execution_parameters())
             elif (
                 self._fast
                 and head.startswith(b"text/csv\0")
@@ -108,6 +110,15 @@ class Predictor:
         if rows:
             self._flush(rows, answers)
         return [self._single(*items[i]) if a is None else a for i, a in enumerate(answers)]
+
+    def _execution_parameters(self) -> bytes:
+        """What batch transform should use where its job does not say."""
+        return orjson.dumps(
+            {
+                "MaxConcurrentTransforms": os.cpu_count() or 1, "BatchStrategy": "MULTI_RECORD",
+                "MaxPayloadInMB": max(1, self._limit >> 20),
+            }
+        )  # fmt: skip
 
     def _is_csv_answer(self, head: bytes) -> bool:
         accept = head.split(SEPARATOR, 2)[1]

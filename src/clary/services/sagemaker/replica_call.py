@@ -31,10 +31,15 @@ class Caller:
         for part in self._parts:
             wanted = accept if part is self._parts[-1] else ""
             head = "\0".join((content_type, wanted, custom, inference_id, ""))
-            status, content_type, body = self._exchange(part, head, body)
+            status, content_type, body = self._exchange(part, head.encode(), body)
             if not 200 <= status < 300:
                 break
         return status, content_type, body
+
+    def execution_parameters(self) -> bytes | None:
+        """What the first container would have of a batch transform; None when it does not say."""
+        status, _, body = self._exchange(self._parts[0], frames.EXECUTION_PARAMETERS, b"")
+        return body if status == 200 else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -42,10 +47,10 @@ class Caller:
             channel.close()
         self._channels.clear()
 
-    def _exchange(self, part: fleets.Slot, head: str, body: bytes) -> tuple[int, str, bytes]:
+    def _exchange(self, part: fleets.Slot, head: bytes, body: bytes) -> tuple[int, str, bytes]:
         channel = self._channel(part)
         try:
-            channel.sendall(frames.pack([(head.encode(), body)]))
+            channel.sendall(frames.pack([(head, body)]))
             size = int.from_bytes(exactly(channel, 4), "little")
             ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
         except (OSError, ValueError):

@@ -12,10 +12,10 @@ from ....store.object import split_uri
 from ....store.rows import Row
 from .. import fleet, models, sagemaker, tags
 from . import processing
+from .execution import MAX_TOGETHER_MB
 
 Json = dict[str, Any]
 STOPPABLE = ("InProgress", "Stopping")
-MAX_TOGETHER_MB = 100
 
 
 def _find(ctx: Context, name: str) -> Row:

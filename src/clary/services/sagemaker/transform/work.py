@@ -23,6 +23,7 @@ from ....wire.values import write_time
 from .. import fleet as fleets
 from ..input_objects import InputError, Item, list_items
 from ..replica_call import Caller
+from . import execution
 from .processing import ProcessingError, Processor
 from .records import RecordError, bare, payloads, records
 
@@ -72,9 +73,6 @@ class _Instance:
         self._last_accept = spec["TransformOutput"].get("Accept", "")
         self._accept = spec["TransformOutput"].get("Accept") or "binary/octet-stream"
         self._line = spec["TransformOutput"].get("AssembleWith", "None") == "Line"
-        self._together = spec.get("BatchStrategy", "MultiRecord") == "MultiRecord"
-        self._limit = spec.get("MaxPayloadInMB", 6) << 20
-        self._concurrent = spec.get("MaxConcurrentTransforms") or 1
         client = spec.get("ModelClientConfig") or {}
         self._timeout = float(client.get("InvocationsTimeoutInSeconds", 600))
         self._retries = int(client.get("InvocationsMaxRetries", 3))
@@ -84,7 +82,21 @@ class _Instance:
         stream = f"{row.name}/{fleets.instance_id(row, row.private['fleet'], slot)}/data-log"
         self._log_key = StreamKey(row.account, row.region, LOG_GROUP, stream)
         self._callers = threading.local()
+        wanted = execution.parameters(spec, self._execution_parameters(spec))
+        self._together, self._limit, self._concurrent = wanted.together, wanted.payload, wanted.concurrent
         self._pool = ThreadPoolExecutor(self._concurrent, "transform-call")
+
+    def _execution_parameters(self, spec: dict[str, Any]) -> bytes | None:
+        """What the container says, where the job leaves something open."""
+        if execution.complete(spec):
+            return None
+        caller = Caller(self._parts, 10.0, self._cancel.wait)
+        try:
+            return caller.execution_parameters()
+        except (OSError, ValueError):
+            return None  # as on AWS: the defaults hold
+        finally:
+            caller.close()
 
     def transform(self, items: list[Item]) -> list[str]:
         """Transform objects one after another; a line for each that failed."""
