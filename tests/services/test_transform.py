@@ -142,7 +142,7 @@ def test_answers_stay_in_order_however_many_are_under_way(
     assert [float(v) for v in read(sqlite_platform, name, "out/numbers.out").split()] == list(range(400))
 
 
-def test_containers_say_how_they_are_asked(sqlite_platform: Platform, name: str, model_data: str) -> None:
+def test_containers_say_how_they_are_asked(platform: Platform, name: str, model_data: str) -> None:
     """``/execution-parameters``: of the built-in algorithm, of a script that has them, and overruled by the job."""
     code = b"""
 def model_fn(folder): return None
@@ -150,18 +150,25 @@ def transform_fn(model, body, content_type, accept): return str(body.count("\\n"
 def execution_parameters_fn(): return {"MaxConcurrentTransforms": 3, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2}
 """
     where = "transform-scripts-told"
-    sqlite_platform.client("s3").create_bucket(Bucket=where)
-    script = pack(sqlite_platform, where, "m.tar.gz", code__inference_DOT_py=code)
-    put(sqlite_platform, name, lines=b"1\n2\n3\n")
+    platform.client("s3").create_bucket(Bucket=where)
+    script = pack(platform, where, "m.tar.gz", code__inference_DOT_py=code)
+    put(platform, name, lines=b"1\n2\n3\n")
     rows = csv(table()[:3, 1:])
-    put(sqlite_platform, f"{name}-b", lines=rows)
+    put(platform, f"{name}-b", lines=rows)
 
     def told(job: str, data: str, source: str, **changes: Any) -> str:
-        transform(sqlite_platform, job, data, f"s3://{source}/in/", **changes)
-        return next(m for m in messages(sqlite_platform, "/aws/sagemaker/TransformJobs", job) if "MaxConcurrent" in m)
+        transform(platform, job, data, f"s3://{source}/in/", **changes)
+        found: list[str] = []
+
+        def logged() -> bool:
+            found.extend(m for m in messages(platform, "/aws/sagemaker/TransformJobs", f"{job}/") if "MaxConc" in m)
+            return bool(found)
+
+        until(logged, 10, "the job's log")
+        return found[0]
 
     assert "MaxConcurrentTransforms=3, MaxPayloadInMB=2, BatchStrategy=SINGLE_RECORD" in told(name, script, name)
-    assert read(sqlite_platform, name, "out/lines.out") == b"111"
+    assert read(platform, name, "out/lines.out") == b"111"
     made = {"S3OutputPath": f"s3://{name}/one"}
     one = told(f"{name}-one", script, name, made=made, MaxConcurrentTransforms=1, BatchStrategy="MultiRecord")
     assert "MaxConcurrentTransforms=1, MaxPayloadInMB=2, BatchStrategy=MULTI_RECORD" in one
