@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from clary.serving import capture, meter
 from clary.serving.capture import Captured, Captures
 from clary.serving.meter import Meters
+from clary.serving.sessions import Sessions
 from clary.serving.table import Capture
 
 RULE = Capture("s3://b/p", 100, True, True)
@@ -59,3 +61,31 @@ def test_counts_are_handed_over_once_a_minute_while_control_is_away(
         meters.of(variant).answered(200, 1, 0.1, 0.1)
         meters.hand_over(away)
         assert files() == expected, seconds
+
+
+def test_sessions_outlive_a_front(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.jsonl"
+    known = Sessions(path)
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)).encode()
+    known.begin("e", b"a; Expires=" + later, "r1")
+    known.begin("e", b"b; Expires=2001-01-01T00:00:00Z", "r1")
+    known.begin("e", b"c", "r2")
+    known.begin("e", b"d; Expires=2001-99-99T00:00:00Z", "r2")
+    known.end("e", b"c")
+    with path.open("ab") as file:
+        file.write(b'["e","torn')
+    for sessions in (known, Sessions(path)):
+        assert sessions.find("e", b"a") == "r1"
+        assert [sessions.find("e", s) for s in (b"b", b"c", b"d")] == [None] * 3
+        assert sessions.find("other", b"a") is None
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_the_file_of_sessions_stays_small(tmp_path: Path) -> None:
+    known = Sessions(tmp_path / "s")
+    for number in range(3000):
+        known.begin("e", b"%d" % number, "r")
+        if number >= 10:
+            known.end("e", b"%d" % (number - 10))
+    assert (tmp_path / "s").read_bytes().count(b"\n") <= 1100
+    assert Sessions(tmp_path / "s").find("e", b"2999") == "r"

@@ -62,7 +62,7 @@ class MultiModel:
         answers = predict(items)
         if not self._keep:
             self._give_up(name)
-        note = b"\0%d\0%d" % (micros, len(self._loaded))
+        note = b"\0model=%d,%d" % (micros, len(self._loaded))
         return [(head + note, body) for head, body in answers]
 
     def _find(self, name: str) -> Predict:

@@ -18,6 +18,7 @@ import numpy as np
 from ..algorithms import multi_model, serving
 from ..algorithms.environment import base
 from ..serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
+from .context import Context, takes_context
 from .script_mode import check_requirements
 
 _JSON, _CSV, _NPY = "application/json", "text/csv", "application/x-npy"
@@ -78,15 +79,21 @@ class Handlers:
     """The script's functions, with defaults for those it lacks."""
 
     def __init__(self, module: ModuleType | None):
+        self.context = Context()  # of the present request; one is answered at a time
+
         def own(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
             found: Callable[..., Any] = getattr(module, name, default)
+            if takes_context(found):
+                return lambda *given: found(*given, context=self.context)
             return found
 
         self.model_fn = own("model_fn", _default_model)
         self.input_fn = own("input_fn", read)
         self.predict_fn = own("predict_fn", lambda data, model: model.predict(data))
         self.output_fn = own("output_fn", write)
-        self.transform_fn: Callable[..., Any] | None = getattr(module, "transform_fn", None)
+        self.transform_fn: Callable[..., Any] | None = None
+        if hasattr(module, "transform_fn"):
+            self.transform_fn = own("transform_fn", write)
         self.execution_parameters_fn: Callable[[], Any] | None = getattr(module, "execution_parameters_fn", None)
 
 
@@ -178,6 +185,7 @@ def _execution_parameters(handlers: Handlers) -> Item:
 def _answer_in_pieces(handlers: Handlers, model: Any, head: bytes, body: bytes) -> tuple[Item, Iterable[bytes]]:
     """The first piece with its head, and the rest; a script streams by returning an iterator as its output."""
     content_type, accept, *_ = head.decode("utf-8", "replace").split("\0")
+    handlers.context = context = Context(head)
     accept = accept or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")
     text: Any = body
     if content_type.startswith(("text/", _JSON)):
@@ -190,7 +198,8 @@ def _answer_in_pieces(handlers: Handlers, model: Any, head: bytes, body: bytes) 
             result = handlers.output_fn(handlers.predict_fn(data, model), accept)
         payload, kind = result if isinstance(result, tuple) else (result, accept or _JSON)
         pieces: Iterator[bytes] = map(_bytes, payload if isinstance(payload, Iterator) else (payload,))
-        return _item(200, kind, next(pieces, b"")), pieces
+        (said, first) = _item(200, kind, next(pieces, b""))
+        return (b"%b%b%b" % (said, *context.notes()), first), pieces
     except Unsupported as error:
         return _item(error.status, "text/plain", str(error).encode()), ()
     except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log, its text to the caller

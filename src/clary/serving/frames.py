@@ -2,8 +2,9 @@
 
 A message is its length (uint32), a count (uint16), then for each item two lengths (uint32) – head and body – and at
 last all heads and bodies. Little endian. A head is a few fields joined by NUL: of a request Content-Type, Accept,
-custom attributes, inference id, target model, and ``pieces`` when the answer may come in pieces; of an answer status,
-Content-Type, custom attributes. An answer in pieces is a message a piece; later ones have the head ``+``, and an empty
+custom attributes, inference id, target model, the session if there is one, and ``pieces`` when the answer may come in
+pieces; of an answer status, Content-Type, custom attributes, and notes of the form ``name=value``: ``model`` (of many: the
+microseconds that it took to load, and how many are loaded), ``new-session`` and ``closed-session``. An answer in pieces is a message a piece; later ones have the head ``+``, and an empty
 head ends it.
 """
 

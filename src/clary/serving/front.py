@@ -23,6 +23,7 @@ from .connection import STALL_SECONDS, Connection, ignore, is_invoke
 from .library import Library
 from .meter import Meters
 from .router import Router
+from .sessions import Sessions
 from .table import read
 from .waiting import WaitingRoom
 from .wake import Waker
@@ -49,6 +50,7 @@ class Front:
         self.mending = False
         self.meters = Meters(run / "metrics")
         self.captures = Captures(run / "capture")
+        self.sessions = Sessions(run / "sessions.jsonl")
         self.waiting = WaitingRoom()
         self.library = Library(run / "library.sock")
         self.waker = Waker(run / "wake.sock")

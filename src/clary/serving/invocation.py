@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from . import frames
+from . import frames, sessions
 from .authenticate import Denied, Principal
 from .capture import Captured, Streamed
 from .library import Fetched
@@ -51,7 +51,7 @@ class Invocation:
 
     __slots__ = (
         "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_in_pieces",
-        "_model", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_url", "_waited",
+        "_model", "_noted", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_url", "_waited",
         "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Invocation:
         self._waited = 0.0  # seconds that that took
         self._gauge: list[int] | None = None  # counts it, if it is to a serverless variant
         self._model = ""  # of many: its id and name
+        self._noted = b""  # header lines of the answer beside the usual ones
         self._tries = 0
         self._way: tuple[Link, ...] = ()  # the processes that it goes through
         self._at = 0  # the one that has it
@@ -106,6 +107,8 @@ class Invocation:
             refuse(400, b"ValidationError", text)
             return
         variant: LiveVariant | None
+        if b"x-amzn-sagemaker-session-id" in headers and not self._may_begin(endpoint):
+            return
         if endpoint.components is not None or b"x-amzn-sagemaker-inference-component" in headers:
             if (variant := self._component(endpoint)) is None:
                 return
@@ -140,6 +143,29 @@ class Invocation:
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _may_begin(self, endpoint: LiveEndpoint) -> bool:
+        """Whether the request goes to any replica, to begin a session there; else it is refused or on its way."""
+        session = self._headers[b"x-amzn-sagemaker-session-id"]
+        if session == sessions.NEW:
+            if not self._in_pieces:
+                return True
+            text = "A session cannot be created by InvokeEndpointWithResponseStream: call InvokeEndpoint first."
+            self._client.refuse(400, b"ValidationError", text)
+            return False
+        replica = self._front.sessions.find(endpoint.id, session)
+        for its in filter(None, (endpoint, endpoint.beside)):
+            for variant in its.targets():
+                for link in variant.links:
+                    if link.replica.id == replica and link.alive:
+                        self.endpoint, self.variant = its, variant
+                        if self._parts(link):
+                            self._submit(its)
+                        return False
+        self._front.sessions.end(endpoint.id, session)
+        text = f"Session {session.decode('latin-1')[:256]} of endpoint {endpoint.name} does not exist, has expired or was closed."
+        self._client.refuse(400, b"ValidationError", text)
+        return False
 
     def _component(self, endpoint: LiveEndpoint) -> LiveVariant | None:
         """The inference component that the request names; None when it was refused."""
@@ -260,10 +286,12 @@ class Invocation:
     def _head(self, content_type: bytes, last: bool) -> bytes:
         get = self._headers.get
         accept = get(b"x-amzn-sagemaker-accept" if self._in_pieces else b"accept", b"") if last else b""
-        return b"%b\0%b\0%b\0%b\0%b" % (
+        head = b"%b\0%b\0%b\0%b\0%b" % (
             content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
             get(b"x-amzn-sagemaker-inference-id", b""), self._model.encode("latin-1"),
         )  # fmt: skip
+        session = get(b"x-amzn-sagemaker-session-id")
+        return head if session is None else head + frames.SEPARATOR + session
 
     def _send(self, content_type: bytes, body: bytes) -> None:
         """To the next process on the way."""
@@ -299,8 +327,8 @@ class Invocation:
         self._ticket = None
         variant = self.variant
         assert variant is not None
-        if variant.library:
-            custom = self._note_model(variant, custom)
+        if custom:
+            custom = self._read_notes(variant, custom)
         if not 200 <= status < 300:
             self._model_error(status, body)
             return
@@ -309,23 +337,33 @@ class Invocation:
             self._send(content_type, body)
             return
         front = self._front
-        extra = b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n" if custom else b""
         self._client.transport.write(
             b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%bx-amzn-RequestId: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (front.date, content_type, variant.name_header, extra, front.request_id(), len(body), body)
+            % (front.date, content_type, variant.name_header, self._noted, front.request_id(), len(body), body)
         )
         self._measure(200)
         self._client.done(200)
         if self._captured:
             self._capture(content_type, custom, body)
 
-    def _note_model(self, variant: LiveVariant, custom: bytes) -> bytes:
-        """Count whether one of many models was loaded already; the answer's custom attributes alone."""
-        custom, _, note = custom.partition(frames.SEPARATOR)
+    def _read_notes(self, variant: LiveVariant, custom: bytes) -> bytes:
+        """Act on what a replica says beside its answer; the answer's custom attributes alone."""
+        custom, *notes = custom.translate(None, b"\r\n").split(frames.SEPARATOR)
         endpoint = self.endpoint
-        if note and endpoint is not None:
-            micros, _, count = note.partition(frames.SEPARATOR)
-            self._meter(endpoint, variant).loaded(int(micros) / 1e6, self._waited, int(count))
+        assert endpoint is not None
+        lines = [b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n"] if custom else []
+        for note in notes:
+            name, _, value = note.partition(b"=")
+            if name == b"model":
+                micros, _, count = value.partition(b",")
+                self._meter(endpoint, variant).loaded(int(micros) / 1e6, self._waited, int(count))
+            elif name == b"new-session" and self._headers.get(b"x-amzn-sagemaker-session-id") == sessions.NEW:
+                self._front.sessions.begin(endpoint.id, value, self._way[0].replica.id)
+                lines.append(b"X-Amzn-SageMaker-New-Session-Id: " + value + b"\r\n")
+            elif name == b"closed-session":
+                self._front.sessions.end(endpoint.id, value)
+                lines.append(b"X-Amzn-SageMaker-Closed-Session-Id: " + value + b"\r\n")
+        self._noted = b"".join(lines)
         return custom
 
     def _capture(self, content_type: bytes, custom: bytes, answer: bytes, pieces: tuple[int, ...] = ()) -> None:
@@ -359,10 +397,10 @@ class Invocation:
                 self._ticket = None
                 self._model_error(int(status), body)
                 return
-            if self.variant.library:
-                custom = self._note_model(self.variant, custom)
+            if custom:
+                custom = self._read_notes(self.variant, custom)
             front = self._front
-            self._pieces.begin(front.date, content_type, self.variant.name_header, custom, front.request_id())
+            self._pieces.begin(front.date, content_type, self.variant.name_header, self._noted, front.request_id())
             if self._captured:
                 self._streamed = Streamed(content_type, custom)
         self._pieces.put(body)

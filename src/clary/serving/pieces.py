@@ -24,10 +24,9 @@ class Pieces:
         self._transport = transport
         self.begun = False
 
-    def begin(self, date: bytes, content_type: bytes, variant: bytes, custom: bytes, request_id: bytes) -> None:
-        """Send the head."""
+    def begin(self, date: bytes, content_type: bytes, variant: bytes, extra: bytes, request_id: bytes) -> None:
+        """Send the head; ``extra`` holds more header lines."""
         self.begun = True
-        extra = b"X-Amzn-SageMaker-Custom-Attributes: " + custom + b"\r\n" if custom else b""
         self._transport.write(
             b"HTTP/1.1 200 OK\r\n%bContent-Type: application/vnd.amazon.eventstream\r\n"
             b"X-Amzn-SageMaker-Content-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%b"

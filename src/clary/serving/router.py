@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from zlib import crc32
 
@@ -124,6 +124,10 @@ class LiveEndpoint:
         self.shadow = shadow[0] if shadow else None
         self.shadowed = shadow[1] / (sum(w for _, w in variants) or 1.0) if shadow else 0.0
 
+    def targets(self) -> Iterable[LiveVariant]:
+        """Everything that requests go to: variants, or the components that are on them."""
+        return self.by_name.values() if self.components is None else self.components.values()
+
     def key(self, variant: LiveVariant) -> MeterKey:
         """Under which requests to a variant are counted."""
         return self.account, self.region, self.name, variant.name, self.config, variant.component
@@ -213,7 +217,7 @@ class Router:
             for endpoint in (found, found.beside):
                 if endpoint is None:
                     continue
-                for variant in (*endpoint.by_name.values(), *(endpoint.components or {}).values()):
+                for variant in endpoint.targets():
                     under_way, key = sum(link.outstanding for link in variant.links), endpoint.key(variant)
                     if under_way or meters.counts(key):
                         meters.of(key).concurrent.append(under_way / (len(variant.links) or 1))
