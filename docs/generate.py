@@ -35,8 +35,22 @@ _SERVICES = {
     "logs": ("clary.services.logs", (), "logs"),
     "sagemaker": (
         "clary.services.sagemaker",
-        ("tags", "models", "endpoint_configs", "endpoints.api", "training.api", "transform.api", "search"),
+        (
+            "tags",
+            "models",
+            "endpoint_configs",
+            "endpoints.api",
+            "components.api",
+            "training.api",
+            "transform.api",
+            "search",
+        ),
         "sagemaker",
+    ),
+    "lambda": (
+        "clary.services.functions",
+        ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke"),
+        "functions",
     ),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }

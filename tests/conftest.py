@@ -70,14 +70,16 @@ def _accepts(port: int) -> bool:
 @pytest.fixture(scope="session")
 def sqlite_platform() -> Iterator[Platform]:
     """A running platform on SQLite."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-"))) as platform:
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5") as platform:
         yield platform
 
 
 @pytest.fixture(scope="session")
 def postgres_platform(postgres: str) -> Iterator[Platform]:
     """A running platform on PostgreSQL."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), "--database", postgres) as platform:
+    with started(
+        Path(tempfile.mkdtemp(prefix="clary-test-")), "--database", postgres, CLARY_FUNCTION_RETRY_SECONDS="0.5"
+    ) as platform:
         yield platform
 
 
@@ -91,5 +93,5 @@ def platform(request: pytest.FixtureRequest) -> Platform:
 @pytest.fixture
 def own_platform() -> Iterator[Platform]:
     """A running platform for one test, to be killed and started again."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-"))) as platform:
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5") as platform:
         yield platform

@@ -39,6 +39,11 @@ class Settings:
     serverless_idle_seconds: float = _setting(
         60.0, "How long a serverless endpoint keeps its processes when no request comes."
     )
+    function_idle_seconds: float = _setting(300.0, "How long a function's process is kept warm when no call comes.")
+    function_retry_seconds: float = _setting(
+        60.0,
+        "How long after its first failure an asynchronous call of a function is repeated; twice as long after that.",
+    )
     log_level: str = _setting("info", "Level of the platform's own log.")
     zygote: bool = _setting(True, "Keep a runtime with xgboost imported, so that jobs start by forking.")
 

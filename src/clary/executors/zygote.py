@@ -29,6 +29,8 @@ def preload() -> None:
     from ..algorithms.xgboost import runtime
 
     runtime.preload()
+    with contextlib.suppress(ImportError):
+        import boto3  # noqa: F401  # what nearly every function imports
 
 
 def serve(path: Path, lifeline: int | None) -> None:

@@ -29,11 +29,11 @@ class Objects:
         """The objects of a transaction."""
         return ObjectRows(tx.direct)
 
-    def find(self, bucket: str, key: str) -> Object:
-        """An object's latest version; NoSuchBucket, NoSuchObject."""
+    def find(self, bucket: str, key: str, version: str | None = None) -> Object:
+        """An object's latest version, or a named one; NoSuchBucket, NoSuchObject."""
         with self.database.read() as tx:
             rows = self.rows(tx)
-            found = rows.get(bucket, key)
+            found = rows.get(bucket, key, version)
             if found is None or found.marker:
                 if rows.bucket(bucket) is None:
                     raise NoSuchBucket(bucket)

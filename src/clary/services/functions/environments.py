@@ -1,0 +1,433 @@
+"""The processes that run functions: one call at a time each, kept warm for the next.
+
+A process takes its calls from a Runtime API of its own (``runtime_api.py``). Nothing of it need survive: after a restart of
+control the folders of the old ones are swept, and the next call starts a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...control.shipping import Shipper
+from ...executors.local import LocalExecutor, uid_of
+from ...executors.spec import Mount, ProcessSpec
+from ...provider.platform import Platform
+from ...store.logs import StreamKey
+from ...store.rows import Row
+from ...web import Connection, Connections
+from ..process_environment import credentials, system
+from . import code, layers
+from .runtime_api import RuntimeApi
+
+Json = dict[str, Any]
+MAX_RESPONSE = 6_291_556
+STREAM = "stream.json"
+"""Where a folder says which log stream its log belongs to: a control that died may not have shipped all of it."""
+
+_INIT_SECONDS = 10.0
+_SESSION_SECONDS = 12 * 3600.0
+_RENEW_SECONDS = 6 * 3600.0
+_OURS_MB = 256
+"""What a process has mapped before its function's code runs: a fork shares the runtime's memory, but it is counted."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One call on its way to a process."""
+
+    request_id: str
+    arn: str
+    event: bytes
+    client_context: str = ""
+    deadline: float = 0.0  # seconds since 1970
+    outcome: asyncio.Future[tuple[bytes, bool]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call came to: its payload, AWS's word for a failure (empty: none), and the end of its log."""
+
+    payload: bytes
+    error: str = ""
+    log: bytes = b""
+    milliseconds: float = 0.0
+
+
+class Throttled(Exception):
+    """No call more can be taken; the text is AWS's reason."""
+
+
+def signature(row: Row) -> str:
+    """What a process of a function or version was started with; another signature needs another process."""
+    spec = {k: v for k, v in row.spec.items() if k not in ("RevisionId", "LastModified", "Description")}
+    return hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Environment:
+    """A process of one function or version."""
+
+    def __init__(self, platform: Platform, executor: LocalExecutor, shipper: Shipper, pool: Connections, row: Row):
+        self.row = row
+        self.signature = signature(row)
+        self.dead = False
+        self.idle_since = time.monotonic()
+        self.born = time.monotonic()
+        self._platform = platform
+        self._executor = executor
+        self._shipper = shipper
+        self._pool = pool
+        name = secrets.token_hex(16)
+        self._folder = platform.settings.folder / "runs" / f"fn-{row.uid[:12]}-{name[:12]}"
+        day = datetime.now(UTC).strftime("%Y/%m/%d")
+        self.stream = f"{day}/[{row.spec['Version']}]{name}"
+        self.group = row.spec["LoggingConfig"].get("LogGroup") or f"/aws/lambda/{row.spec['FunctionName']}"
+        self._server: asyncio.Server | None = None
+        self._log = -1
+        self._program = 0
+        self._init_seconds = 0.0
+        self._told_init = False
+        self._ended = asyncio.Event()
+        self.api = RuntimeApi()
+
+    async def start(self) -> None:
+        """Start the process; it fetches its first call when its handler is loaded."""
+        began = time.perf_counter()
+        for name in ("io", "tmp"):
+            (self._folder / name).mkdir(parents=True)
+            (self._folder / name).chmod(0o1777)
+        loop = asyncio.get_running_loop()
+        path = self._folder / "io" / "api"
+        self._server = await loop.create_unix_server(lambda: Connection(self.api, self._pool), str(path))
+        path.chmod(0o666)
+        key = StreamKey(self.row.account, self.row.region, self.group, self.stream)
+        (self._folder / STREAM).write_bytes(orjson.dumps(key))
+        self._log = os.open(self._folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        runtime = self.row.spec["Runtime"].replace("python", "python:")
+        arn = f"arn:aws:lambda:{self.row.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+        self._write(f"INIT_START Runtime Version: {runtime}.v1\tRuntime Version ARN: {arn}")
+        await self._shipper.follow(self._folder / "log", key)
+        spec = await asyncio.to_thread(self._spec)
+        await asyncio.to_thread(self._executor.start, spec)
+        pid = await asyncio.to_thread(self._pid)
+        self._watch(pid)
+        waiting = [loop.create_task(e.wait()) for e in (self.api.ready, self._ended)]
+        await asyncio.wait(waiting, timeout=_INIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        self._init_seconds = time.perf_counter() - began
+        self._program = await asyncio.to_thread(_deepest, pid)
+
+    def _pid(self) -> int:
+        """The process's shim, once it has written down its number; 0 when it has ended."""
+        while True:
+            sight = self._executor.see(self._folder)
+            if sight.pid or sight.state != "running":
+                return sight.pid
+            time.sleep(0.001)
+
+    def _spec(self) -> ProcessSpec:
+        spec, name = self.row.spec, self.row.spec["FunctionName"]
+        role = credentials(
+            self._platform, self.row.account, self.row.region, spec["Role"], name, _SESSION_SECONDS
+        )  # fmt: skip
+        environment = {
+            **system(), **role, "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec['Runtime']}", "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_VERSION": spec["Version"], "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec["MemorySize"]),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_GROUP_NAME": self.group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream, "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "TZ": ":UTC",
+            "LAMBDA_TASK_ROOT": "/var/task", "LAMBDA_RUNTIME_DIR": "/var/runtime", "_HANDLER": spec["Handler"],
+            "AWS_LAMBDA_LOG_FORMAT": spec["LoggingConfig"].get("LogFormat", "Text"), "PWD": "/var/task",
+            "CLARY_RUNTIME_API": "/run/clary/api", **((spec.get("Environment") or {}).get("Variables") or {}),
+        }  # fmt: skip
+        mounts = [
+            Mount(str(code.folder(self._platform, spec["CodeSha256"]) / "files"), "/var/task"),
+            Mount(str(self._folder / "io"), "/run/clary", True),
+            Mount(str(self._folder / "tmp"), "/tmp", True),
+        ]
+        if (opt := layers.merged(self._platform, spec.get("Layers") or [])) is not None:
+            mounts += [Mount(str(entry), f"/opt/{entry.name}") for entry in sorted(opt.iterdir())]
+        return ProcessSpec(
+            id=self._folder.name, folder=str(self._folder), call="clary.runtimes.function:main", environment=environment,
+            mounts=tuple(mounts), hostname="function", directory="/var/task",
+            memory_bytes=(spec["MemorySize"] + _OURS_MB) << 20, uid=uid_of(f"fn-{self.row.uid}"),
+            sandbox=self._platform.settings.sandbox,
+            supervisor_lock=str(self._platform.settings.folder / "run" / "supervisor.lock"),
+        )  # fmt: skip
+
+    def _watch(self, pid: int) -> None:
+        """Notice when the process ends."""
+        loop = asyncio.get_running_loop()
+        try:
+            fd = os.pidfd_open(pid)
+        except (OSError, AttributeError):
+            self._poll(pid)
+            return
+
+        def ended() -> None:
+            loop.remove_reader(fd)
+            os.close(fd)
+            self._end()
+
+        loop.add_reader(fd, ended)
+
+    def _poll(self, pid: int) -> None:
+        try:
+            os.kill(pid, 0) if pid else None
+        except ProcessLookupError:
+            pid = 0
+        if pid:
+            asyncio.get_running_loop().call_later(0.2, self._poll, pid)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.dead = True
+        self._ended.set()
+
+    @property
+    def stale(self) -> bool:
+        """Whether its credentials should be renewed."""
+        return time.monotonic() - self.born > _RENEW_SECONDS
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._log, line.encode("utf-8", "replace") + b"\n")
+
+    # ---- a call ----------------------------------------------------------------------------------------------------
+
+    async def invoke(self, call: Invocation) -> Answer:
+        """Run one call to its end, and write its lines of the log."""
+        spec, timeout = self.row.spec, float(self.row.spec["Timeout"])
+        offset = os.fstat(self._log).st_size
+        self._write(f"START RequestId: {call.request_id} Version: {spec['Version']}")
+        began = time.perf_counter()
+        call.deadline = time.time() + timeout
+        self.api.offer(call)
+        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_task(self._ended.wait())
+        either: set[asyncio.Future[Any]] = {call.outcome, ended}
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        seconds = time.perf_counter() - began
+        payload, error, status = await self._judge(call, timeout)
+        self._write(f"END RequestId: {call.request_id}")
+        self._report(call, min(seconds, timeout) if status == "timeout" else seconds, status)
+        self.idle_since = time.monotonic()
+        return Answer(payload, error, self._tail(offset), seconds * 1000)
+
+    async def _judge(self, call: Invocation, timeout: float) -> tuple[bytes, str, str]:
+        """Payload, error and status of a call that has ended, one way or another."""
+        if call.outcome.done():
+            payload, failed = call.outcome.result()
+            if failed:
+                return payload, "Unhandled", "error"
+            if len(payload) > MAX_RESPONSE:
+                text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+                return _fault("Function.ResponseSizeTooLarge", text), "Unhandled", "error"
+            return payload, "", ""
+        if (told := self.api.init_error) is not None:
+            return told, "Unhandled", "error"
+        prefix = f"RequestId: {call.request_id} Error: "
+        if self.dead:
+            sight = await asyncio.to_thread(self._executor.see, self._folder)
+            text = f"{prefix}{_exit_words(sight.code, sight.out_of_memory)}"
+            self._write(text)
+            return _fault("Runtime.ExitError", text), "Unhandled", "error"
+        await self.close()
+        words = f"Task timed out after {timeout:.2f} seconds"
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        self._write(f"{moment}Z {call.request_id} {words}\n")
+        return _fault("Sandbox.Timedout", prefix + words), "Unhandled", "timeout"
+
+    def _report(self, call: Invocation, seconds: float, status: str) -> None:
+        milliseconds = seconds * 1000
+        parts = [
+            f"REPORT RequestId: {call.request_id}", f"Duration: {milliseconds:.2f} ms",
+            f"Billed Duration: {int(milliseconds) + 1} ms", f"Memory Size: {self.row.spec['MemorySize']} MB",
+            f"Max Memory Used: {_peak_mb(self._program)} MB",
+        ]  # fmt: skip
+        if not self._told_init:
+            self._told_init = True
+            parts.append(f"Init Duration: {self._init_seconds * 1000:.2f} ms")
+        if status:
+            parts.append(f"Status: {status}")
+        self._write("\t".join(parts) + "\t")
+
+    def _tail(self, offset: int) -> bytes:
+        with (self._folder / "log").open("rb") as file:
+            file.seek(max(offset, os.fstat(self._log).st_size - 4096))
+            return file.read(4096)
+
+    async def close(self) -> None:
+        """End the process, and leave nothing of it."""
+        self.dead = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.api.close()
+        await asyncio.to_thread(self._executor.kill, self._folder)
+
+    async def sweep(self) -> None:
+        """Ship the rest of the log and remove the folder."""
+        await self.close()
+        await self._shipper.drain(self._folder / "log")
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+        await asyncio.to_thread(self._executor.sweep, self._folder)
+
+
+def _fault(kind: str, text: str) -> bytes:
+    return orjson.dumps({"errorType": kind, "errorMessage": text})
+
+
+def _exit_words(exit_code: int, out_of_memory: bool) -> str:
+    if out_of_memory or exit_code == 137:
+        return "Runtime exited with error: signal: killed"
+    if exit_code > 128:
+        return f"Runtime exited with error: signal: {exit_code - 128}"
+    if exit_code:
+        return f"Runtime exited with error: exit status {exit_code}"
+    return "Runtime exited without providing a reason"
+
+
+def _deepest(pid: int) -> int:
+    """The last process of a chain: below the shim and the sandbox's process 1, the function's own."""
+    while True:
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            return pid
+        if not children:
+            return pid
+        pid = int(children[0])
+
+
+def _peak_mb(pid: int) -> int:
+    """The most memory that a process has held, in MB; 0 where the system does not say."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = next((line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")), "0")
+    return int(found) >> 10
+
+
+class Environments:
+    """All of them: takes an idle one for a call, or starts one; ends those that nobody needs."""
+
+    def __init__(self, platform: Platform, executor: LocalExecutor, shipper: Shipper, pool: Connections):
+        self._platform = platform
+        self._executor = executor
+        self._shipper = shipper
+        self._pool = pool
+        self._idle: dict[str, deque[Environment]] = {}
+        self._busy: dict[tuple[str, str, str], int] = {}  # account, region, function: calls under way
+        self._all: set[Environment] = set()
+        self._limit = 16 * (os.cpu_count() or 1)
+        self._freed = asyncio.Condition()
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def run(self, row: Row, call: Invocation, reserved: int | None) -> Answer:
+        """Run a call; Throttled when the function's concurrency, or this machine's, is used up."""
+        key = (row.account, row.region, row.spec["FunctionName"])
+        busy = self._busy.get(key, 0)
+        if reserved is not None and busy >= reserved:
+            raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+        self._busy[key] = busy + 1
+        try:
+            environment = await self._take(row)
+            try:
+                return await environment.invoke(call)
+            finally:
+                await self._put(environment)
+        finally:
+            self._busy[key] -= 1
+            if not self._busy[key]:
+                del self._busy[key]
+
+    def concurrent(self, account: str, region: str, name: str) -> int:
+        """How many calls of a function are under way."""
+        return self._busy.get((account, region, name), 0)
+
+    async def _take(self, row: Row) -> Environment:
+        wanted = signature(row)
+        deadline = time.monotonic() + float(row.spec["Timeout"])
+        while True:
+            idle = self._idle.get(row.uid, deque())
+            while idle:
+                found = idle.pop()
+                if found.signature == wanted and not found.dead and not found.stale:
+                    return found
+                self._discard(found)
+            if len(self._all) < self._limit or self._evict():
+                return await self._start(row)
+            async with self._freed:
+                try:
+                    await asyncio.wait_for(self._freed.wait(), max(0.0, deadline - time.monotonic()))
+                except TimeoutError:
+                    raise Throttled("ConcurrentInvocationLimitExceeded") from None
+
+    async def _start(self, row: Row) -> Environment:
+        environment = Environment(self._platform, self._executor, self._shipper, self._pool, row)
+        self._all.add(environment)
+        try:
+            await environment.start()
+        except BaseException:
+            self._discard(environment)
+            raise
+        return environment
+
+    def _evict(self) -> bool:
+        """Make room: end the process that has been idle for longest."""
+        every = [e for idle in self._idle.values() for e in idle]
+        if not every:
+            return False
+        oldest = min(every, key=lambda e: e.idle_since)
+        self._idle[oldest.row.uid].remove(oldest)
+        self._discard(oldest)
+        return True
+
+    async def _put(self, environment: Environment) -> None:
+        if environment.dead or environment.api.init_error is not None:
+            self._discard(environment)
+        else:
+            self._idle.setdefault(environment.row.uid, deque()).append(environment)
+        async with self._freed:
+            self._freed.notify()
+
+    def _discard(self, environment: Environment) -> None:
+        self._all.discard(environment)
+        task = asyncio.get_running_loop().create_task(environment.sweep())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    def reap(self, idle_seconds: float) -> None:
+        """End the processes that have not been asked for long, or have ended."""
+        now = time.monotonic()
+        for uid, idle in list(self._idle.items()):
+            for environment in list(idle):
+                if environment.dead or now - environment.idle_since > idle_seconds:
+                    idle.remove(environment)
+                    self._discard(environment)
+            if not idle:
+                del self._idle[uid]
+
+    async def close(self) -> None:
+        """End all of them."""
+        every, self._all = list(self._all), set()
+        self._idle.clear()
+        await asyncio.gather(*(e.sweep() for e in every), *self._chores, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""Invoking a function: now and waiting for its answer, later from a queue, or only asking whether it could be."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ...clock import now
+from ...provider.context import Context
+from ...provider.errors import AwsError, coded
+from ...provider.platform import Platform
+from ...store.database import Transaction
+from ...store.rows import Row
+from . import functions
+from .environments import Answer, Environments, Invocation, Throttled
+from .metering import Meters
+from .naming import LATEST, find, find_version
+
+Json = dict[str, Any]
+MAX_REQUEST = 6_291_456
+MAX_EVENT = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The version that a call runs, and under which ARN it was asked for."""
+
+    row: Row
+    arn: str
+    reserved: int | None
+    base: Row
+
+
+def target(ctx: Context, name: str, qualifier: str | None = None) -> Target:
+    """The version that a call is for; one of two where an alias shares its calls."""
+    base, named = find(ctx, name, qualifier)
+    row, _ = find_version(ctx, base.name, named.qualifier)
+    alias = ctx.get("FunctionAlias", f"{base.name}:{named.qualifier}") if named.qualifier else None
+    weights = ((alias.spec if alias else {}).get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    for version, weight in weights.items():
+        if random.random() < weight:
+            row, _ = find_version(ctx, base.name, version)
+    arn = base.arn + (f":{named.qualifier}" if named.qualifier else "")
+    return Target(row, arn, base.private.get("reserved"), base)
+
+
+@functions.operation
+async def invoke(ctx: Context, request: Json) -> Json:
+    """Run a function."""
+    payload = _payload(request.get("Payload"))
+    kind = request.get("InvocationType", "RequestResponse")
+    if len(payload) > (MAX_EVENT if kind == "Event" else MAX_REQUEST):
+        raise coded(
+            "RequestTooLargeException",
+            f"{len(payload)} byte payload is too large for the {kind} invocation type (limit "
+            f"{MAX_EVENT if kind == 'Event' else MAX_REQUEST} bytes)",
+            413, Type="User",
+        )  # fmt: skip
+    found = await _look(ctx, request)
+    if kind == "DryRun":
+        return {"StatusCode": 204}
+    if kind == "Event":
+        await _enqueue(ctx, found, request.get("Qualifier"), payload)
+        return {"StatusCode": 202}
+    try:
+        context = base64.b64decode(request.get("ClientContext") or "").decode("latin-1")
+    except ValueError:
+        raise coded(
+            "InvalidRequestContentException", "Client context must be a valid Base64-encoded string.", 400
+        ) from None
+    try:
+        answer = await run(ctx.platform, found, payload, ctx.request_id, context)
+    except Throttled as error:
+        raise throttled(error) from None
+    result: Json = {"StatusCode": 200, "ExecutedVersion": found.row.spec["Version"], "Payload": answer.payload}
+    if answer.error:
+        result["FunctionError"] = answer.error
+    if request.get("LogType") == "Tail":
+        result["LogResult"] = base64.b64encode(answer.log).decode()
+    return result
+
+
+def throttled(error: Throttled) -> AwsError:
+    """A call too many."""
+    return coded("TooManyRequestsException", "Rate Exceeded.", 429, Type="User", Reason=str(error))
+
+
+def _payload(given: Any) -> bytes:
+    payload = bytes(given or b"") or b"{}"
+    try:
+        orjson.loads(payload)
+    except ValueError as error:
+        text = f"Could not parse request body into json: {error}"
+        raise coded("InvalidRequestContentException", text, 400, Type="User") from None
+    return payload
+
+
+async def _look(ctx: Context, request: Json) -> Target:
+    def work(tx: Transaction) -> Target:
+        ctx.transaction = tx
+        return target(ctx, request["FunctionName"], request.get("Qualifier"))
+
+    if ctx.platform.database.sqlite:  # its readers wait for nobody
+        return ctx.platform.database.attempt(work, reads=True)
+    return await asyncio.get_running_loop().run_in_executor(
+        ctx.platform.threads, lambda: ctx.platform.database.attempt(work, reads=True)
+    )
+
+
+async def _enqueue(ctx: Context, found: Target, qualifier: str | None, payload: bytes) -> None:
+    """Acknowledge an asynchronous call once it is on disk."""
+    event = {
+        "FunctionName": found.base.name, "Qualifier": found.arn.removeprefix(found.base.arn).lstrip(":"),
+        "Payload": payload.decode("utf-8", "replace"),
+    }  # fmt: skip
+    await asyncio.get_running_loop().run_in_executor(
+        ctx.platform.threads, lambda: enqueue(ctx.platform, found.base, event, ctx.request_id)
+    )
+
+
+def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None:
+    """Put an asynchronous call into the queue."""
+    at = now()
+    with platform.database.write() as tx:
+        tx.rows.add(
+            Row("FunctionEvent", base.account, base.region, request_id, "", event, state="Pending", created=at, due=at)
+        )
+
+
+async def run(platform: Platform, found: Target, payload: bytes, request_id: str = "", context: str = "") -> Answer:
+    """Run a call and count it; Throttled when it cannot be taken."""
+    environments: Environments = platform.services["functions"]
+    meters: Meters = platform.services["functions.meters"]
+    row = found.row
+    key = (row.account, row.region, row.spec["FunctionName"])
+    call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context)
+    meters.add(key, "ConcurrentExecutions", environments.concurrent(*key) + 1.0)
+    try:
+        answer = await environments.run(row, call, found.reserved)
+    except Throttled:
+        meters.add(key, "Throttles", 1.0)
+        raise
+    meters.add(key, "Throttles", 0.0)
+    meters.add(key, "Invocations", 1.0)
+    meters.add(key, "Errors", 1.0 if answer.error else 0.0)
+    meters.add(key, "Duration", answer.milliseconds, "Milliseconds")
+    return answer
+
+
+async def call(ctx: Context, name: str, payload: bytes, qualifier: str | None = None) -> tuple[Target, Answer]:
+    """What other services invoke functions by."""
+    found = await _look(ctx, {"FunctionName": name, "Qualifier": qualifier})
+    return found, await run(ctx.platform, found, payload, str(uuid.uuid4()))
+
+
+@functions.operation
+async def invoke_async(ctx: Context, request: Json) -> Json:
+    """The old form of an asynchronous call."""
+    body = request.get("InvokeArgs") or b"{}"
+    found = await _look(ctx, request)
+    await _enqueue(ctx, found, LATEST, _payload(body))
+    return {"Status": 202}

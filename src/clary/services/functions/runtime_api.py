@@ -1,0 +1,77 @@
+"""The Runtime API that one process takes its calls from. Source: AWS, "Using the Lambda runtime API"."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ...web import Request, Response
+
+if TYPE_CHECKING:
+    from .environments import Invocation
+
+_BASE = "/2018-06-01/runtime/"
+_MAX_BODY = 8 << 20
+_ACCEPTED = b'{"status":"OK"}\n'
+
+
+class RuntimeApi:
+    """An application for the web server: ``next``, ``response``, ``error`` and ``init/error`` of one process."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()  # the process has loaded its handler, or has told why it cannot
+        self.init_error: bytes | None = None
+        self._offered: asyncio.Queue[Invocation | None] = asyncio.Queue()
+        self._current: Invocation | None = None
+
+    def offer(self, call: Invocation) -> None:
+        """Give the process its next call."""
+        self._current = call
+        self._offered.put_nowait(call)
+
+    def close(self) -> None:
+        """Let go of a process that waits."""
+        self._offered.put_nowait(None)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer the process."""
+        path = request.path.removeprefix(_BASE)
+        if request.method == "GET" and path == "invocation/next":
+            return await self._next()
+        body = await request.body.read(_MAX_BODY)
+        if request.method == "POST" and path == "init/error":
+            self.init_error = body
+            self.ready.set()
+            if self._current is not None and not self._current.outcome.done():
+                self._current.outcome.set_result((body, True))
+            return _accepted()
+        parts = path.split("/")
+        if request.method == "POST" and len(parts) == 3 and parts[0] == "invocation":
+            return self._outcome(parts[1], parts[2], body)
+        return Response(404, {"Content-Type": "application/json"}, b'{"errorMessage":"no such path"}')
+
+    async def _next(self) -> Response:
+        self.ready.set()
+        call = await self._offered.get()
+        if call is None:
+            return Response(410, {"Content-Type": "application/json"}, b'{"errorMessage":"shut down"}', close=True)
+        headers = {
+            "Content-Type": "application/json", "Lambda-Runtime-Aws-Request-Id": call.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(call.deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": call.arn,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{call.request_id[:8]}-{call.request_id.replace('-', '')[8:]};Sampled=0",
+        }  # fmt: skip
+        if call.client_context:
+            headers["Lambda-Runtime-Client-Context"] = call.client_context
+        return Response(200, headers, call.event)
+
+    def _outcome(self, request_id: str, what: str, body: bytes) -> Response:
+        call = self._current
+        if call is None or call.request_id != request_id or call.outcome.done() or what not in ("response", "error"):
+            return Response(400, {"Content-Type": "application/json"}, b'{"errorMessage":"Invalid request ID"}')
+        call.outcome.set_result((body, what == "error"))
+        return _accepted()
+
+
+def _accepted() -> Response:
+    return Response(202, {"Content-Type": "application/json"}, _ACCEPTED)
