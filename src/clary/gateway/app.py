@@ -6,15 +6,17 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.exc import OperationalError
 
 from ..ids import request_id as new_request_id
+from ..provider.caller import Caller
 from ..provider.context import Context
 from ..provider.errors import AwsError, SerializationException, ServiceUnavailable, ValidationException, coded
 from ..provider.operation import Bound, Provider
 from ..provider.platform import Platform
+from ..services.apis.hosts import Called, called
 from ..web import BodyTooLarge, Disconnected, Request, Response
 from ..wire import check
 from ..wire.message import Malformed, NoSuchOperation
@@ -29,7 +31,7 @@ from .unserved import unserved
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 32 << 20
+MAX_BODY = 70_167_211  # the largest that AWS takes: a function with its archive
 """Bytes of a body that is read whole; streaming operations have no such bound."""
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -68,7 +70,28 @@ class Gateway:
         """Answer one request, whatever happens."""
         if (page := self._page(request)) is not None:
             return await page(request)
+        if (api := called(request)) is not None:
+            return await self._execute(request, api)
         return await self.answer(request)
+
+    async def _execute(self, request: Request, api: Called) -> Response:
+        """A request for an API that somebody deployed."""
+
+        def signed(request: Request, body: bytes) -> Caller:
+            return self._authenticator.check(request, "rest-json", body).caller
+
+        try:
+            for server in self._platform.services.get("apis", ()):
+                if (found := await server.answer(request, api, signed)) is not None:
+                    return cast(Response, found)
+        except BodyTooLarge:
+            return Response(413, {"Content-Type": "application/json"}, b'{"message":"Request Too Long"}')
+        except Disconnected:
+            raise
+        except Exception:  # as in ``answer``: a bug becomes a response
+            log.exception("a request for API %s failed: %s %s", api.api, request.method, request.path)
+            return Response(500, {"Content-Type": "application/json"}, b'{"message":"Internal server error"}')
+        return Response(403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
 
     def _page(self, request: Request) -> Page | None:
         if "authorization" in request.headers:  # a signed request is for S3 even when its bucket is named like a page
@@ -266,6 +289,8 @@ def _violation(call: _Call, text: str) -> AwsError:
         return coded("InvalidRequest", text, 400)
     if call.protocol.content_type == "text/xml" or call.provider.name == "sagemaker-runtime":
         return coded("ValidationError", text, 400)
+    if call.provider.name in ("apigateway", "apigatewayv2"):
+        return coded("BadRequestException", text, 400)
     if call.provider.name == "logs":
         return coded("InvalidParameterException", text, 400)
     return ValidationException(text)

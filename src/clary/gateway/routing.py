@@ -77,6 +77,8 @@ def _scope(request: Request) -> tuple[str | None, str | None]:
 def _signed_service(signed: str | None, request: Request, providers: Mapping[str, Provider]) -> str | None:
     if signed == "sagemaker":
         return "sagemaker-runtime" if request.path.startswith("/endpoints/") else "sagemaker"
+    if signed == "apigateway":
+        return "apigatewayv2" if request.path.startswith("/v2/") else "apigateway"
     if signed is None:
         return None
     if (known := providers.get(signed)) is not None and known.signing == signed:

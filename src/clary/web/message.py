@@ -151,3 +151,4 @@ class Response:
     length: int | None = None  # of a body that HEAD leaves out
     upgrade: Callable[[Any], None] | None = None
     close: bool = False
+    more: tuple[tuple[str, str], ...] = ()  # headers whose names repeat

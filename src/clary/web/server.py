@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
         if isinstance(body, bytes):
             if response.status not in _NO_BODY and response.upgrade is None:
                 headers["Content-Length"] = str(len(body) if response.length is None else response.length)
-            self.transport.write(_head(response.status, headers) + (b"" if bare else body))
+            self.transport.write(_head(response.status, headers, response.more) + (b"" if bare else body))
             await self._drain()
         elif isinstance(body, FileSlices):
             headers["Content-Length"] = str(body.length)
@@ -394,9 +394,9 @@ def http_date() -> str:
     return _date[1]
 
 
-def _head(status: int, headers: dict[str, str]) -> bytes:
+def _head(status: int, headers: dict[str, str], more: tuple[tuple[str, str], ...] = ()) -> bytes:
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {http_date()}\r\nServer: clary\r\n"]
-    for name, value in headers.items():
+    for name, value in (*headers.items(), *more):
         text = f"{name}: {value}\r\n"
         if "\r" in value or "\n" in value or "\n" in name:  # a value may come from user data: never split a head
             text = f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"

@@ -16,9 +16,7 @@ def install(platform: Platform) -> Provider:
         import_module(f"{__name__}.{module}")  # importing binds
     from .engine import running
     from .events import EventReconciler
-    from .invoke import call
 
     platform.services.setdefault("reconcilers", []).append(EventReconciler(platform))
-    platform.services["lambda.call"] = call
     platform.services.setdefault("start", []).append(lambda: running(platform))
     return functions

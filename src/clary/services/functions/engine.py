@@ -16,7 +16,6 @@ from ...store.logs import StreamKey
 from ...web import Connections, Limits
 from . import code
 from .environments import STREAM, Environments
-from .metering import Meters
 
 log = logging.getLogger(__name__)
 _REAP_SECONDS = 1.0
@@ -30,15 +29,13 @@ async def running(platform: Platform) -> AsyncIterator[None]:
     shipper = Shipper(platform.logs)
     await _sweep(platform, executor, shipper)
     pool = Connections(Limits(idle_seconds=_WEEK))
-    environments, meters = Environments(platform, executor, shipper, pool), Meters()
-    platform.services |= {"functions": environments, "functions.meters": meters}
+    environments = platform.services["functions"] = Environments(platform, executor, shipper, pool)
 
     async def look() -> None:
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             try:
                 environments.reap(platform.settings.function_idle_seconds)
-                await asyncio.to_thread(meters.store, platform)
             except Exception:  # the look itself must live on
                 log.exception("looking after the functions' processes failed")
 
@@ -49,7 +46,6 @@ async def running(platform: Platform) -> AsyncIterator[None]:
             await environments.close()
     finally:
         task.cancel()
-        await asyncio.to_thread(meters.store, platform)
 
 
 async def _sweep(platform: Platform, executor: LocalExecutor, shipper: Shipper) -> None:

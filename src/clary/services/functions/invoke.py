@@ -6,6 +6,7 @@ import asyncio
 import base64
 import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ from ...provider.context import Context
 from ...provider.errors import AwsError, coded
 from ...provider.platform import Platform
 from ...store.database import Transaction
+from ...store.metrics import MetricKey
 from ...store.rows import Row
 from . import functions
 from .environments import Answer, Environments, Invocation, Throttled
-from .metering import Meters
 from .naming import LATEST, find, find_version
 
 Json = dict[str, Any]
@@ -136,27 +137,36 @@ def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None
 async def run(platform: Platform, found: Target, payload: bytes, request_id: str = "", context: str = "") -> Answer:
     """Run a call and count it; Throttled when it cannot be taken."""
     environments: Environments = platform.services["functions"]
-    meters: Meters = platform.services["functions.meters"]
     row = found.row
     key = (row.account, row.region, row.spec["FunctionName"])
+
+    def count(metric: str, value: float, unit: str = "Count") -> None:
+        dimensions = (("FunctionName", key[2]),)
+        platform.services["meters"].add(MetricKey(*key[:2], "AWS/Lambda", metric, dimensions), value, unit)
+
     call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context)
-    meters.add(key, "ConcurrentExecutions", environments.concurrent(*key) + 1.0)
+    count("ConcurrentExecutions", environments.concurrent(*key) + 1.0)
     try:
         answer = await environments.run(row, call, found.reserved)
     except Throttled:
-        meters.add(key, "Throttles", 1.0)
+        count("Throttles", 1.0)
         raise
-    meters.add(key, "Throttles", 0.0)
-    meters.add(key, "Invocations", 1.0)
-    meters.add(key, "Errors", 1.0 if answer.error else 0.0)
-    meters.add(key, "Duration", answer.milliseconds, "Milliseconds")
+    count("Throttles", 0.0)
+    count("Invocations", 1.0)
+    count("Errors", 1.0 if answer.error else 0.0)
+    count("Duration", answer.milliseconds, "Milliseconds")
     return answer
 
 
-async def call(ctx: Context, name: str, payload: bytes, qualifier: str | None = None) -> tuple[Target, Answer]:
-    """What other services invoke functions by."""
-    found = await _look(ctx, {"FunctionName": name, "Qualifier": qualifier})
-    return found, await run(ctx.platform, found, payload, str(uuid.uuid4()))
+async def call(ctx: Context, name: str, payload: bytes, allowed: Callable[[Row, str], bool] | None = None) -> Answer:
+    """Invoke for another service. ``allowed`` looks at the function and the qualifier it was asked for.
+
+    Raises PermissionError when it says no, AwsError when there is no such function, Throttled.
+    """
+    found = await _look(ctx, {"FunctionName": name})
+    if allowed is not None and not allowed(found.base, found.arn.removeprefix(found.base.arn).lstrip(":")):
+        raise PermissionError(f"the policy of {found.arn} lets nobody in who asks like this")
+    return await run(ctx.platform, found, payload, str(uuid.uuid4()))
 
 
 @functions.operation

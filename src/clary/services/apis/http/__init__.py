@@ -1,0 +1,20 @@
+"""HTTP APIs (API Gateway v2): routes to functions and other servers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ....provider.operation import Provider
+from ....provider.platform import Platform
+
+http = Provider("apigatewayv2")
+
+
+def install(platform: Platform) -> Provider:
+    """Bind the operations, and answer the requests that deployed APIs get."""
+    for module in ("api", "parts", "stages"):
+        import_module(f"{__name__}.{module}")  # importing binds
+    from .serve import Server
+
+    platform.services.setdefault("apis", []).append(Server(platform))
+    return http
