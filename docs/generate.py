@@ -52,6 +52,7 @@ _SERVICES = {
         ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke"),
         "functions",
     ),
+    "apigateway": ("clary.services.apis.rest", ("api", "resources", "methods", "parts", "stages", "plans"), "rest"),
     "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }

@@ -96,6 +96,7 @@ def test_a_function_runs_and_stays_warm(platform: Platform, name: str) -> None:
     logged = messages(platform, group, "20")
     assert logged[0].startswith("INIT_START Runtime Version: python:3.12")
     assert "loaded" in logged[1]
+    assert any("\tMemory Size: 256 MB\t" in m for m in logged)
     assert first["stream"].startswith(time.strftime("%Y/%m/%d/[$LATEST]", time.gmtime()))
 
     def metrics() -> dict[str, float]:

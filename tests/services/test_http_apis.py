@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import http.client
 import json
@@ -52,7 +53,9 @@ def ask(
         response = connection.getresponse()
         data = response.read()
         kind = response.headers.get("content-type", "")
-        return response.status, response.headers, json.loads(data) if data and "json" in kind else data
+        with contextlib.suppress(ValueError):
+            return response.status, response.headers, json.loads(data) if "json" in kind else data
+        return response.status, response.headers, data
     finally:
         connection.close()
 

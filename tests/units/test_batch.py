@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clary.algorithms import recordio
+from clary.services.jsonpath import PathError, compile_path
 from clary.services.sagemaker.transform.execution import Parameters, parameters
-from clary.services.sagemaker.transform.jsonpath import PathError, compile_path
 from clary.services.sagemaker.transform.records import RecordError, bare, payloads, records
 
 ROW = ["7", "1.5", "2.5", "0.9"]

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,9 @@ def escape(line: str) -> str:
 class Shipper:
     """Follows log files."""
 
-    def __init__(self, logs: LogStore):
+    def __init__(self, logs: LogStore, escape: Callable[[str], str] = escape):
         self._logs = logs
+        self._escape = escape
         self._sources: dict[Path, _Source] = {}
 
     @contextlib.asynccontextmanager
@@ -109,7 +110,7 @@ class Shipper:
             return False
         lines = data[:end].decode("utf-8", "replace").split("\n")
         at = milliseconds()
-        events = [(at, escape(line.rstrip("\r"))) for line in lines if line.strip()]
+        events = [(at, self._escape(line.rstrip("\r"))) for line in lines if line.strip()]
         self._logs.append(source.key, events, source.cursor + end)
         source.cursor += end
         return True

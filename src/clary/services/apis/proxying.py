@@ -47,10 +47,11 @@ class Answered:
 
 async def ask(method: str, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Answered:
     """One request; redirects are passed on, not followed."""
-    return await asyncio.to_thread(_ask, method, url, headers, body, timeout)
+    return await asyncio.to_thread(ask_now, method, url, headers, body, timeout)
 
 
-def _ask(method: str, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Answered:
+def ask_now(method: str, url: str, headers: dict[str, str], body: bytes, timeout: float) -> Answered:
+    """The same, from a thread."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Unreachable(f"{url} is not an HTTP URL")

@@ -26,7 +26,7 @@ _WEEK = 7 * 86400.0
 async def running(platform: Platform) -> AsyncIterator[None]:
     """Run functions while the block runs; what an earlier control left of their processes is swept first."""
     executor = LocalExecutor(platform.settings.folder / "run")
-    shipper = Shipper(platform.logs)
+    shipper = Shipper(platform.logs, escape=str)  # as on AWS, its lines keep their tabs
     await _sweep(platform, executor, shipper)
     pool = Connections(Limits(idle_seconds=_WEEK))
     environments = platform.services["functions"] = Environments(platform, executor, shipper, pool)

@@ -1,6 +1,8 @@
-"""REST APIs (API Gateway v1)."""
+"""REST APIs (API Gateway v1): resources with methods, each in front of a function, a service or another server."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 from ....provider.operation import Provider
 from ....provider.platform import Platform
@@ -10,4 +12,9 @@ rest = Provider("apigateway")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
+    for module in ("api", "resources", "methods", "parts", "stages", "plans"):
+        import_module(f"{__name__}.{module}")  # importing binds
+    from .serve import Server
+
+    platform.services.setdefault("apis", []).append(Server(platform))
     return rest

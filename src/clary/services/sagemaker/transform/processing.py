@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from .jsonpath import PathError, compile_path, indexes_only
+from ...jsonpath import PathError, compile_path, indexes_only
 
 Json = dict[str, Any]
 Extra = Callable[[], tuple[str, str]]

@@ -1,4 +1,4 @@
-"""The part of JSONPath that batch transform's filters take.
+"""The part of JSONPath that batch transform's filters take, and the mapping templates of REST APIs.
 
 Source: AWS, "Associate Prediction Results with Input Records" (the operators ``$``, ``.name``, ``*``, ``['a','b']``, ``[1]``,
 ``[1,-1]``, ``[s:e]`` and their combinations). A slice's end is exclusive, as in every other JSONPath.

@@ -1,0 +1,156 @@
+"""REST APIs: the operations on APIs themselves. All of an API lies in one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....clock import now
+from ....provider.context import Context
+from ....store.rows import Row
+from ..errors import bad_request, not_found
+from ..hosts import new_id
+from . import rest
+from .patches import patched
+
+Json = dict[str, Any]
+KIND = "RestApi"
+_PATCHABLE = (
+    "/name", "/description", "/policy", "/apiKeySource", "/minimumCompressionSize", "/disableExecuteApiEndpoint",
+    "/binaryMediaTypes/", "/endpointConfiguration/", "/version",
+)  # fmt: skip
+
+
+def find(ctx: Context, api: str) -> Row:
+    """An API; AWS's error when it is missing."""
+    if (row := ctx.get(KIND, api)) is None:
+        raise not_found(f"Invalid API identifier specified {ctx.account}:{api}")
+    return row
+
+
+def keep(ctx: Context, row: Row, **changes: Any) -> Row:
+    """Store changed parts of an API."""
+    return ctx.tx.rows.save(row, private={**row.private, **changes})
+
+
+def paged(items: list[Json], request: Json) -> Json:
+    """A page of a list, and the position of the next one."""
+    position, limit = request.get("position") or "0", int(request.get("limit") or 25)
+    if not position.isdigit():
+        raise bad_request("The position is invalid.")
+    start = int(position)
+    answer: Json = {"items": items[start : start + limit]}
+    return {**answer, "position": str(start + limit)} if len(items) > start + limit else answer
+
+
+def shown(ctx: Context, row: Row) -> Json:
+    """An API as it is described."""
+    found = {**row.spec, "createdDate": row.created}
+    if tags := ctx.tx.tags.of(row.arn):
+        found["tags"] = tags
+    return found
+
+
+@rest.operation
+def create_rest_api(ctx: Context, request: Json) -> Json:
+    """A new API with its root resource."""
+    if request.get("cloneFrom"):
+        raise bad_request("Clary does not clone REST APIs yet.")
+    api, root = new_id(), new_id()
+    spec: Json = {
+        "apiKeySource": "HEADER", "endpointConfiguration": {"types": ["EDGE"], "ipAddressType": "ipv4"},
+        "disableExecuteApiEndpoint": False, **{k: v for k, v in request.items() if k != "tags"}, "id": api,
+        "rootResourceId": root, "apiStatus": "AVAILABLE",
+    }  # fmt: skip
+    models = {
+        name: {"id": new_id(6), "name": name, "contentType": "application/json", "schema": schema, "description": about}
+        for name, schema, about in (
+            (
+                "Empty",
+                '{\n  "$schema": "http://json-schema.org/draft-04/schema#",\n  "title" : "Empty Schema",\n  "type" : "object"\n}',
+                "This is a default empty schema model",
+            ),
+            (
+                "Error",
+                '{\n  "$schema" : "http://json-schema.org/draft-04/schema#",\n  "title" : "Error Schema",\n  "type" : "object",\n  "properties" : {\n    "message" : { "type" : "string" }\n  }\n}',
+                "This is a default error schema model",
+            ),
+        )
+    }
+    private: Json = {
+        "resources": {root: {"id": root, "path": "/"}}, "stages": {}, "deployments": {}, "authorizers": {},
+        "validators": {}, "models": models, "responses": {},
+    }  # fmt: skip
+    arn = f"arn:aws:apigateway:{ctx.region}::/restapis/{api}"
+    row = Row(KIND, ctx.account, ctx.region, api, arn, spec, private=private, created=now())
+    ctx.tx.rows.add(row)
+    if tags := request.get("tags"):
+        ctx.tx.tags.put(arn, tags)
+    return shown(ctx, row)
+
+
+@rest.operation
+def get_rest_api(ctx: Context, request: Json) -> Json:
+    """An API."""
+    return shown(ctx, find(ctx, request["restApiId"]))
+
+
+@rest.operation
+def get_rest_apis(ctx: Context, request: Json) -> Json:
+    """APIs by page."""
+    rows = sorted(ctx.tx.rows.list(KIND, ctx.account, ctx.region), key=lambda r: (r.created, r.name))
+    return paged([shown(ctx, r) for r in rows], request)
+
+
+@rest.operation
+def update_rest_api(ctx: Context, request: Json) -> Json:
+    """Change an API's own members."""
+    row = find(ctx, request["restApiId"])
+    operations = list(request.get("patchOperations") or ())
+    spec = dict(row.spec)
+    for operation in [o for o in operations if o["path"].startswith("/binaryMediaTypes/")]:
+        operations.remove(operation)
+        kind = operation["path"].removeprefix("/binaryMediaTypes/").replace("~1", "/")
+        types = [t for t in spec.get("binaryMediaTypes") or () if t != kind]
+        spec["binaryMediaTypes"] = types if operation["op"] == "remove" else [*types, kind]
+    return shown(ctx, ctx.tx.rows.save(row, spec=patched(spec, operations, _PATCHABLE)))
+
+
+@rest.operation
+def delete_rest_api(ctx: Context, request: Json) -> None:
+    """Remove an API with all that belongs to it."""
+    ctx.tx.rows.delete(find(ctx, request["restApiId"]))
+
+
+def _tagged(ctx: Context, arn: str) -> str:
+    kind, _, name = arn.partition("::/")[2].partition("/")
+    if kind == "restapis":
+        return find(ctx, name.partition("/")[0]).arn
+    raise not_found("Invalid API stage identifier specified")
+
+
+@rest.operation
+def tag_resource(ctx: Context, request: Json) -> None:
+    """Add or replace tags."""
+    ctx.tx.tags.put(_tagged(ctx, request["resourceArn"]), request["tags"])
+
+
+@rest.operation
+def untag_resource(ctx: Context, request: Json) -> None:
+    """Remove tags."""
+    ctx.tx.tags.remove(_tagged(ctx, request["resourceArn"]), request["tagKeys"])
+
+
+@rest.operation
+def get_tags(ctx: Context, request: Json) -> Json:
+    """An API's tags."""
+    return {"tags": ctx.tx.tags.of(_tagged(ctx, request["resourceArn"]))}
+
+
+@rest.operation
+def get_account(ctx: Context, request: Json) -> Json:
+    """The account's limits."""
+    return {
+        "throttleSettings": {"rateLimit": 10000.0, "burstLimit": 5000},
+        "features": ["UsagePlans"],
+        "apiKeyVersion": "4",
+    }
