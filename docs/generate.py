@@ -52,6 +52,8 @@ _SERVICES = {
         ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke"),
         "functions",
     ),
+    "ssm": ("clary.services.ssm", (), "ssm"),
+    "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
     "apigateway": ("clary.services.apis.rest", ("api", "resources", "methods", "parts", "stages", "plans"), "rest"),
     "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),

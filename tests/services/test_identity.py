@@ -224,4 +224,4 @@ def test_unknown_operations_are_named(platform: Platform) -> None:
     assert "sagemaker:ListDomains" in text
     assert "dynamodb:ListTables" in refused(platform.client("dynamodb").list_tables)[2]
     assert refused(platform.client("iam").list_groups)[0] == "InvalidAction"
-    assert "lambda:ListFunctions" in refused(platform.client("lambda").list_functions)[2]
+    assert "lambda:ListEventSourceMappings" in refused(platform.client("lambda").list_event_source_mappings)[2]

@@ -7,10 +7,26 @@ from ..provider.platform import Platform
 
 def install_all(platform: Platform) -> None:
     """Install every service that the platform serves."""
-    from . import autoscaling, cloudwatch, functions, iam, logs, metering, s3, sagemaker, sagemaker_runtime, sts
+    from . import (
+        autoscaling,
+        cloudformation,
+        cloudwatch,
+        functions,
+        iam,
+        logs,
+        metering,
+        s3,
+        sagemaker,
+        sagemaker_runtime,
+        ssm,
+        sts,
+    )
     from .apis import http, rest
 
     metering.install(platform)
-    for module in (s3, sts, iam, logs, cloudwatch, autoscaling, sagemaker, sagemaker_runtime, functions, http, rest):
+    for module in (
+        s3, sts, iam, logs, cloudwatch, autoscaling, sagemaker, sagemaker_runtime, functions, http, rest, ssm,
+        cloudformation,
+    ):  # fmt: skip
         provider = module.install(platform)
         platform.providers[provider.name] = provider

@@ -1,0 +1,209 @@
+"""The functions of templates: what refers to what, and what values come to. Pure.
+
+Source: AWS, "Intrinsic function reference".
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...provider.errors import ValidationError
+
+Json = dict[str, Any]
+_VARIABLE = re.compile(r"\$\{(!?)([^}]+)\}")
+_DYNAMIC = re.compile(r"\{\{resolve:(?P<service>[a-z-]+):(?P<reference>[^}]+)\}\}")
+_NO_VALUE = object()
+
+
+@dataclass(slots=True)
+class Scope:
+    """What a template's names stand for just now."""
+
+    template: Json
+    values: Json  # parameters and pseudo parameters
+    resources: dict[str, str] = field(default_factory=dict)  # what Ref gives
+    attribute: Callable[[str, str], Any] = lambda name, attribute: None
+    exports: Callable[[str], str] = lambda name: ""
+    dynamic: Callable[[str, str], str] = lambda service, reference: ""
+    _conditions: dict[str, bool] = field(default_factory=dict)
+
+    def condition(self, name: str) -> bool:
+        """Whether a condition holds."""
+        if name not in self._conditions:
+            declared = self.template.get("Conditions") or {}
+            if name not in declared:
+                raise ValidationError(f"Template error: unresolved condition dependency {name} in Fn::If")
+            self._conditions[name] = False  # a condition that needs itself does not hold
+            self._conditions[name] = bool(self.resolve(declared[name]))
+        return self._conditions[name]
+
+    def resolve(self, value: Any) -> Any:
+        """A value with its functions carried out."""
+        found = self._resolve(value)
+        return None if found is _NO_VALUE else found
+
+    def _resolve(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return (
+                _DYNAMIC.sub(lambda m: self.dynamic(m["service"], m["reference"]), value)
+                if "{{resolve:" in value
+                else value
+            )
+        if isinstance(value, list):
+            return [v for v in (self._resolve(item) for item in value) if v is not _NO_VALUE]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((name, argument),) = value.items()
+            if name == "Ref":
+                return self._ref(argument)
+            if name == "Condition" and isinstance(argument, str):
+                return self.condition(argument)
+            if isinstance(name, str) and name.startswith("Fn::"):
+                return self._function(name[4:], argument)
+        return {k: v for k, v in ((k, self._resolve(item)) for k, item in value.items()) if v is not _NO_VALUE}
+
+    def _ref(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        if name in self.values:
+            value = self.values[name]
+            kind = (self.template.get("Parameters") or {}).get(name, {}).get("Type", "")
+            return [v.strip() for v in value.split(",")] if "List" in kind and isinstance(value, str) else value
+        if name in self.resources:
+            return self.resources[name]
+        raise ValidationError(
+            f"Template format error: Unresolved resource dependencies [{name}] in the Resources block of the template"
+        )
+
+    def _function(self, name: str, argument: Any) -> Any:
+        if name == "If":
+            condition, yes, no = argument
+            return self._resolve(yes if self.condition(condition) else no)
+        if name == "GetAtt":
+            parts = argument.split(".", 1) if isinstance(argument, str) else argument
+            return self.attribute(parts[0], str(self._resolve(parts[1])))
+        if name == "Sub":
+            return self._sub(argument)
+        given = self._resolve(argument)
+        match name:
+            case "Join":
+                return str(given[0]).join(_text(v) for v in given[1])
+            case "Select":
+                try:
+                    return given[1][int(given[0])]
+                except (IndexError, ValueError):
+                    raise ValidationError(
+                        f"Template error: Fn::Select cannot select nonexistent value at index {given[0]}"
+                    ) from None
+            case "Split":
+                return str(given[1]).split(given[0])
+            case "FindInMap":
+                mapping, first, second = given[:3]
+                try:
+                    return self._resolve((self.template.get("Mappings") or {})[mapping][first][second])
+                except (KeyError, TypeError):
+                    raise ValidationError(
+                        f"Template error: Unable to get mapping for {mapping}::{first}::{second}"
+                    ) from None
+            case "Base64":
+                return base64.b64encode(_text(given).encode()).decode()
+            case "Equals":
+                return _text(given[0]) == _text(given[1])
+            case "And":
+                return all(given)
+            case "Or":
+                return any(given)
+            case "Not":
+                return not given[0]
+            case "ImportValue":
+                return self.exports(str(given))
+            case "GetAZs":
+                region = given or self.values["AWS::Region"]
+                return [f"{region}{letter}" for letter in "abc"]
+        raise ValidationError(f"Template error: Clary does not serve the function Fn::{name} yet.")
+
+    def _sub(self, argument: Any) -> str:
+        text, own = (argument, {}) if isinstance(argument, str) else (argument[0], self._resolve(argument[1]))
+
+        def put(match: re.Match[str]) -> str:
+            literal, name = match[1], match[2].strip()
+            if literal:
+                return f"${{{name}}}"
+            if name in own:
+                return _text(own[name])
+            if "." in name and name not in self.values:
+                logical, _, attribute = name.partition(".")
+                return _text(self.attribute(logical, attribute))
+            return _text(self._ref(name))
+
+        found = _VARIABLE.sub(put, text)
+        return str(self._resolve(found))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else str(value)
+
+
+def references(value: Any) -> Iterator[str]:
+    """The names that a value refers to, by Ref, GetAtt or Sub."""
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, dict):
+        for name, argument in value.items():
+            if name == "Ref" and isinstance(argument, str):
+                yield argument
+            elif name == "Fn::GetAtt":
+                yield argument.split(".", 1)[0] if isinstance(argument, str) else str(argument[0])
+            elif name == "Fn::Sub":
+                text, own = (argument, {}) if isinstance(argument, str) else (argument[0], argument[1])
+                yield from (
+                    m[2].strip().partition(".")[0] if "::" not in m[2] else m[2].strip()
+                    for m in _VARIABLE.finditer(text)
+                    if not m[1] and m[2].strip() not in own
+                )
+                yield from references(list(own.values()))
+            else:
+                yield from references(argument)
+
+
+def order(template: Json, scope: Scope) -> list[str]:
+    """The resources that a template makes, each after those that it needs; ValidationError for loops and unknown names."""
+    present = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if "Condition" not in resource or scope.condition(resource["Condition"])
+    }
+    known = {*template["Resources"], *scope.values, "AWS::NoValue"}
+    needs: dict[str, set[str]] = {}
+    for name, resource in present.items():
+        wanted = set(references(resource.get("Properties", {})))
+        depends = resource.get("DependsOn") or []
+        wanted |= {depends} if isinstance(depends, str) else set(depends)
+        if unknown := sorted(wanted - known):
+            raise ValidationError(
+                f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block of "
+                "the template"
+            )
+        needs[name] = {w for w in wanted if w in present}
+    for output in (template.get("Outputs") or {}).values():
+        if unknown := sorted(set(references(output)) - known):
+            raise ValidationError(
+                f"Unresolved resource dependencies [{', '.join(unknown)}] in the Outputs block of the template"
+            )
+    found: list[str] = []
+    while needs:
+        free = [name for name, wanted in needs.items() if not wanted - set(found)]
+        if not free:
+            raise ValidationError(f"Circular dependency between resources: [{', '.join(sorted(needs))}]")
+        found += free
+        for name in free:
+            del needs[name]
+    return found

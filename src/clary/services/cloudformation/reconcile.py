@@ -1,0 +1,402 @@
+"""Brings stacks to what was asked for: one resource at a time, each after those that it needs.
+
+What is about to be made is recorded with its name before the call is made, so that a crash between the two can be mended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from ...clock import now
+from ...control.loop import Outcome
+from ...provider.errors import AwsError
+from ...provider.platform import Platform
+from ...store.rows import Row
+from ..functions.events import context_of
+from ..process_environment import address
+from . import template as templates
+from .intrinsics import Scope, order
+from .kinds import KINDS, Failed, Work
+from .stack import event, scope
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+_SESSION_SECONDS = 3600.0
+_LETTERS = string.ascii_uppercase + string.digits
+_STACK = "AWS::CloudFormation::Stack"
+
+
+class StackReconciler:
+    """Stacks."""
+
+    kind = "Stack"
+
+    def __init__(self, platform: Platform):
+        self._platform = platform
+        self._clients: dict[tuple[str, ...], tuple[float, Any]] = {}
+
+    async def reconcile(self, row: Row) -> Outcome:
+        """One step of what is under way."""
+        private = dict(row.private)
+        granted: tuple[str, ...] = ()
+        if "operation" in row.wish:
+            private["plan"] = row.wish["operation"]
+            granted = ("operation",)
+        if not private.get("plan"):
+            return Outcome(row.status, private, row.state, granted=granted)
+        status = dict(row.status)
+        again, gone = await asyncio.to_thread(self._step, row, private, status)
+        return Outcome(status, private, status["StackStatus"], again, delete=gone, granted=granted)
+
+    # ---- steps -----------------------------------------------------------------------------------------------------
+
+    def _step(self, row: Row, private: Json, status: Json) -> tuple[float | None, bool]:
+        """Do the next thing of a plan; seconds until the one after it, and whether the stack is gone."""
+        plan = private["plan"]
+        if plan["kind"] in ("delete", "rollback", "cleanup"):
+            return self._remove(row, private, status, plan)
+        try:
+            document = templates.parse(plan["template"])
+            with self._platform.database.read() as tx:
+                names = scope(
+                    tx, row, document, plan["parameters"], private["resources"], context_of(self._platform, row, tx)
+                )
+                for logical in order(document, names):
+                    if logical not in plan["done"]:
+                        return self._make(row, private, status, plan, document, names, logical), False
+                outputs = _outputs(document, names)
+        except (AwsError, Failed) as error:
+            text = error.message if isinstance(error, AwsError) else str(error)
+            return self._failed(row, private, status, plan, [], text), False
+        return self._made_all(row, private, status, plan, outputs), False
+
+    def _make(
+        self, row: Row, private: Json, status: Json, plan: Json, document: Json, names: Scope, logical: str
+    ) -> float | None:
+        resource = document["Resources"][logical]
+        kind, before = KINDS[resource["Type"]], private["resources"].get(logical)
+        props: Json = names.resolve(resource.get("Properties") or {}) or {}
+        if before is not None and before["ResourceType"] != resource["Type"]:
+            return self._failed(
+                row,
+                private,
+                status,
+                plan,
+                [logical],
+                f"Update of resource type is not permitted. The new template modifies resource type of the following resources: [{logical}]",
+            )
+        if before is not None and before.get("waits"):
+            return self._await(row, private, status, plan, logical)
+        if (
+            before is not None
+            and before["ResourceStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+            and before["Properties"] == props
+        ):
+            plan["done"] = [*plan["done"], logical]
+            return 0
+        changed = before is not None and before["ResourceStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        replaces = changed and (
+            kind.update is None or any(before["Properties"].get(f) != props.get(f) for f in kind.fixed)
+        )
+        verb = "UPDATE" if changed else "CREATE"
+        if replaces and kind.named and props.get(kind.named) and props[kind.named] == before.get("Name"):
+            text = f"CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename {props[kind.named]} and update the stack again."
+            return self._failed(row, private, status, plan, [logical], text)
+        name = (
+            before["Name"] if changed and not replaces else (before or {}).get("Name") if before and not changed else ""
+        )
+        name = name or _name(row.name, logical, kind, props)
+        state: Json = {
+            "ResourceType": resource["Type"], "PhysicalResourceId": before.get("PhysicalResourceId", "") if changed and not replaces else "",
+            "ResourceStatus": f"{verb}_IN_PROGRESS", "Timestamp": now(), "Properties": props, "Name": name,
+            "Attributes": before.get("Attributes", {}) if changed else {},
+            "DeletionPolicy": resource.get("DeletionPolicy", "Delete"),
+        }  # fmt: skip
+        reason = (
+            "Requested update requires the creation of a new physical resource; hence creating one." if replaces else ""
+        )
+        old = dict(before) if before else None
+        private["resources"] = {**private["resources"], logical: {**state, "old": old}}
+        event(
+            row, private, logical, state["PhysicalResourceId"], resource["Type"], state["ResourceStatus"], reason, props
+        )
+        self._save(row, private)
+        work = self._work(row, private, logical, name, state["Attributes"])
+        try:
+            if changed and not replaces:
+                assert kind.update is not None and old is not None
+                made = kind.update(work, old["PhysicalResourceId"], old["Properties"], props)
+            else:
+                made = kind.create(work, props)
+        except (ClientError, BotoCoreError, ParamValidationError, Failed, KeyError, TypeError, ValueError) as error:
+            text = _words(error)
+            private["resources"][logical] = {
+                **(old or state),
+                "ResourceStatus": f"{verb}_FAILED" if old is None else old["ResourceStatus"],
+            }
+            event(row, private, logical, state["PhysicalResourceId"], resource["Type"], f"{verb}_FAILED", text, props)
+            return self._failed(row, private, status, plan, [logical], text)
+        if not changed:
+            event(
+                row,
+                private,
+                logical,
+                made.id,
+                resource["Type"],
+                "CREATE_IN_PROGRESS",
+                "Resource creation Initiated",
+                props,
+            )
+        if replaces and old is not None:
+            plan["replaced"] = [*plan.get("replaced", []), {**old, "Logical": logical}]
+        state |= {"PhysicalResourceId": made.id, "Attributes": made.attributes, "verb": verb, "waits": True}
+        private["resources"][logical] = state
+        return self._await(row, private, status, plan, logical)
+
+    def _await(self, row: Row, private: Json, status: Json, plan: Json, logical: str) -> float | None:
+        """Wait until a resource has settled."""
+        state = dict(private["resources"][logical])
+        kind, verb = KINDS[state["ResourceType"]], state["verb"]
+        try:
+            if kind.ready is not None and not kind.ready(
+                self._work(row, private, logical, state["Name"], state["Attributes"]), state["PhysicalResourceId"]
+            ):
+                return 0.3
+        except (Failed, ClientError, BotoCoreError) as error:
+            text = _words(error)
+            private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED", "waits": False}
+            event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], f"{verb}_FAILED", text)
+            return self._failed(row, private, status, plan, [logical], text)
+        state |= {"ResourceStatus": f"{verb}_COMPLETE", "Timestamp": now(), "waits": False}
+        private["resources"] = {**private["resources"], logical: state}
+        plan["done"] = [*plan["done"], logical]
+        event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], state["ResourceStatus"])
+        return 0
+
+    def _made_all(self, row: Row, private: Json, status: Json, plan: Json, outputs: list[Json]) -> float | None:
+        """Every resource is there: what is no longer wanted goes."""
+        status["Outputs"] = outputs
+        status["Parameters"] = [{"ParameterKey": k, "ParameterValue": v} for k, v in plan["shown"].items()]
+        status["Description"] = plan.get("description", "")
+        private |= {"template": plan["template"], "parameters": plan["parameters"], "shown": plan["shown"]}
+        if plan["kind"] == "create":
+            self._state(row, private, status, "CREATE_COMPLETE")
+            private["plan"] = None
+            return None
+        back = plan["kind"] == "update_rollback"
+        self._state(row, private, status, f"UPDATE_{'ROLLBACK_' if back else ''}COMPLETE_CLEANUP_IN_PROGRESS")
+        unwanted = [name for name in private["resources"] if name not in plan["done"]]
+        private["plan"] = {
+            "kind": "cleanup",
+            "unwanted": unwanted,
+            "replaced": plan.get("replaced", []),
+            "end": f"UPDATE_{'ROLLBACK_' if back else ''}COMPLETE",
+        }
+        return 0
+
+    def _failed(self, row: Row, private: Json, status: Json, plan: Json, names: list[str], text: str) -> float | None:
+        """Go back – or, where that was asked for or is what failed, stay."""
+        kind = plan["kind"]
+        if kind == "create":
+            reason = f"The following resource(s) failed to create: [{', '.join(names)}]. " if names else f"{text} "
+            action = plan.get("on_failure", "ROLLBACK")
+            if action == "DO_NOTHING":
+                self._state(row, private, status, "CREATE_FAILED", reason.strip())
+                private["plan"] = None
+                return None
+            self._state(
+                row,
+                private,
+                status,
+                "ROLLBACK_IN_PROGRESS" if action == "ROLLBACK" else "DELETE_IN_PROGRESS",
+                f"{reason}Rollback requested by user.",
+            )
+            private["plan"] = {"kind": "rollback" if action == "ROLLBACK" else "delete"}
+            return 0
+        if kind == "update":
+            reason = f"The following resource(s) failed to update: [{', '.join(names)}]. " if names else text
+            self._state(row, private, status, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
+            private["plan"] = {
+                "kind": "update_rollback", "template": private["template"], "parameters": private["parameters"],
+                "shown": private["shown"], "done": [], "description": status.get("Description", ""),
+                "replaced": plan.get("replaced", []),
+            }  # fmt: skip
+            return 0
+        self._state(row, private, status, "UPDATE_ROLLBACK_FAILED", text)
+        private["plan"] = None
+        return None
+
+    # ---- removing --------------------------------------------------------------------------------------------------
+
+    def _remove(self, row: Row, private: Json, status: Json, plan: Json) -> tuple[float | None, bool]:
+        """Remove the next resource, later ones first; end when none is left."""
+        if plan["kind"] == "cleanup":
+            left = [(n, private["resources"][n]) for n in plan["unwanted"] if n in private["resources"]]
+            replaced = [r for r in plan["replaced"] if not _is_current(private, r)]
+            if not left and not replaced:
+                self._state(row, private, status, plan["end"])
+                private["plan"] = None
+                return None, False
+            if replaced and not left:
+                old = replaced[-1]
+                plan["replaced"] = [r for r in plan["replaced"] if r is not old]
+                self._delete(row, private, old["Logical"], old, quiet=True)
+                return 0, False
+            logical, state = left[-1]
+        else:
+            remaining = private["resources"]
+            if not remaining:
+                return self._removed_all(row, private, status, plan)
+            logical, state = list(remaining.items())[-1]
+        kept = state.get("DeletionPolicy") == "Retain" and plan["kind"] != "rollback"
+        if kept:
+            event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], "DELETE_SKIPPED")
+        elif text := self._delete(row, private, logical, state):
+            if plan["kind"] == "cleanup":
+                plan["unwanted"] = [n for n in plan["unwanted"] if n != logical]
+                return 0, False
+            done = "DELETE_FAILED" if plan["kind"] == "delete" else "ROLLBACK_FAILED"
+            self._state(row, private, status, done, f"The following resource(s) failed to delete: [{logical}]. ")
+            private["resources"] = {
+                **private["resources"],
+                logical: {**state, "ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": text},
+            }
+            private["plan"] = None
+            return None, False
+        private["resources"] = {k: v for k, v in private["resources"].items() if k != logical}
+        return 0, False
+
+    def _delete(self, row: Row, private: Json, logical: str, state: Json, quiet: bool = False) -> str:
+        """Remove one resource; why that failed, if it did."""
+        if state.get("ResourceStatus") == "CREATE_FAILED" and not state.get("PhysicalResourceId"):
+            return ""
+        kind, physical = KINDS[state["ResourceType"]], state.get("PhysicalResourceId") or state["Name"]
+        event(row, private, logical, physical, state["ResourceType"], "DELETE_IN_PROGRESS")
+        self._save(row, private)
+        try:
+            kind.delete(
+                self._work(row, private, logical, state["Name"], state.get("Attributes", {})),
+                physical,
+                state["Properties"],
+            )
+        except (ClientError, BotoCoreError, Failed, KeyError, TypeError, ValueError) as error:
+            text = _words(error)
+            event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)
+            return text
+        event(row, private, logical, physical, state["ResourceType"], "DELETE_COMPLETE")
+        return ""
+
+    def _removed_all(self, row: Row, private: Json, status: Json, plan: Json) -> tuple[float | None, bool]:
+        private["plan"] = None
+        if plan["kind"] == "rollback":
+            self._state(row, private, status, "ROLLBACK_COMPLETE")
+            return None, False
+        self._state(row, private, status, "DELETE_COMPLETE")
+        status["DeletionTime"] = now()
+        kept = Row(
+            "DeletedStack", row.account, row.region, row.arn, f"{row.arn}#deleted", row.spec, status, private,
+            state="DELETE_COMPLETE", created=row.created,
+        )  # fmt: skip
+        with self._platform.database.write() as tx:
+            if tx.rows.get("DeletedStack", row.account, row.region, row.arn) is None:
+                tx.rows.add(kept)
+            for change_set in tx.rows.list("ChangeSet", row.account, row.region):
+                if change_set.spec["StackName"] == row.name:
+                    tx.rows.delete(change_set)
+        return None, True
+
+    # ---- tools -----------------------------------------------------------------------------------------------------
+
+    def _state(self, row: Row, private: Json, status: Json, state: str, reason: str = "") -> None:
+        status["StackStatus"] = state
+        status.pop("StackStatusReason", None)
+        if reason:
+            status["StackStatusReason"] = reason
+        event(row, private, row.name, row.arn, _STACK, state, reason)
+
+    def _save(self, row: Row, private: Json) -> None:
+        """Record what is about to be done."""
+        with self._platform.database.write() as tx:
+            fresh = tx.rows.get(*row.key)
+            if fresh is not None:
+                tx.rows.save(fresh, private=private, modified=fresh.modified)
+
+    def _work(self, row: Row, private: Json, logical: str, name: str, attributes: Json) -> Work:
+        return Work(
+            lambda service: self._client(row, service), row.account, row.region, row.name, logical, name, attributes
+        )
+
+    def _client(self, row: Row, service: str) -> Any:
+        """A client of the platform's own API, as the stack's role or as the account."""
+        import boto3
+        from botocore.config import Config
+
+        key = (row.account, row.region, row.spec.get("RoleARN", ""), service)
+        kept = self._clients.get(key)
+        if kept is not None and kept[0] > now():
+            return kept[1]
+        if role := row.spec.get("RoleARN"):
+            arn, kind = f"arn:aws:sts::{row.account}:assumed-role/{role.rpartition('/')[2]}/AWSCloudFormation", "role"
+        else:
+            arn, kind = f"arn:aws:iam::{row.account}:root", "root"
+        credential, token = self._platform.keyring.session(row.account, arn, row.account, kind, _SESSION_SECONDS)
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=120, user_agent_extra="AWSCloudFormation")
+        client = boto3.session.Session().client(
+            service, region_name=row.region, endpoint_url=address(self._platform.settings),
+            aws_access_key_id=credential.access_key, aws_secret_access_key=credential.secret, aws_session_token=token,
+            config=config,
+        )  # fmt: skip
+        self._clients[key] = (now() + _SESSION_SECONDS / 2, client)
+        return client
+
+
+def _is_current(private: Json, old: Json) -> bool:
+    """Whether a replaced resource is the one that is in use again (after a rollback)."""
+    present = private["resources"].get(old["Logical"]) or {}
+    return bool(present.get("PhysicalResourceId") == old["PhysicalResourceId"])
+
+
+def _name(stack: str, logical: str, kind: Any, props: Json) -> str:
+    """A resource's physical name: its own, or one that is made."""
+    if kind.named and props.get(kind.named):
+        return str(props[kind.named])
+    tail = "".join(secrets.choice(_LETTERS) for _ in range(12))
+    room = kind.limit - len(tail) - 2
+    half = max(1, (room - min(len(logical), room // 2)))
+    name = f"{stack[:half]}-{logical[: room - len(stack[:half])]}-{tail}"
+    return name.lower() if kind.lower else name
+
+
+def _outputs(document: Json, names: Scope) -> list[Json]:
+    found = []
+    for key, output in (document.get("Outputs") or {}).items():
+        if "Condition" in output and not names.condition(output["Condition"]):
+            continue
+        value = names.resolve(output["Value"])
+        shown = {"OutputKey": key, "OutputValue": value if isinstance(value, str) else str(value)}
+        if output.get("Description"):
+            shown["Description"] = output["Description"]
+        if export := output.get("Export"):
+            shown["ExportName"] = names.resolve(export["Name"])
+        found.append(shown)
+    return found
+
+
+def _words(error: Exception) -> str:
+    """A failure as stacks tell it."""
+    if isinstance(error, ClientError):
+        told = error.response["Error"]
+        request = error.response["ResponseMetadata"].get("RequestId", "")
+        status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        service = error.operation_name
+        return f'Resource handler returned message: "{told.get("Message", "")} (Operation: {service}, Status Code: {status}, Code: {told.get("Code", "")}, Request ID: {request})"'
+    if isinstance(error, KeyError):
+        return f"Property validation failure: [The property {{/{error.args[0]}}} is required]"
+    return str(error)

@@ -1,0 +1,163 @@
+"""Stacks: the operations that make, change and remove them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ...clock import now
+from ...provider.context import Context
+from ...provider.errors import ValidationError, coded
+from ...store.rows import Row
+from . import cloudformation
+from . import template as templates
+from .intrinsics import order
+from .stack import body_of, capabilities, check_types, event, find, static_scope
+
+Json = dict[str, Any]
+_KEPT = ("NotificationARNs", "TimeoutInMinutes", "Capabilities", "RoleARN", "StackPolicyBody")
+
+
+def new_stack(ctx: Context, name: str, request: Json, state: str, reason: str = "") -> Row:
+    """A stack's row, before anything is made."""
+    arn = ctx.arn("cloudformation", f"stack/{name}/{uuid.uuid4()}")
+    status: Json = {
+        "StackStatus": state, "DisableRollback": bool(request.get("DisableRollback", False)),
+        "EnableTerminationProtection": bool(request.get("EnableTerminationProtection", False)),
+    }  # fmt: skip
+    private: Json = {"resources": {}, "events": [], "plan": None, "template": "", "parameters": {}, "shown": {}}
+    spec = {k: request[k] for k in _KEPT if k in request}
+    spec["Tags"] = request.get("Tags") or []
+    row = Row("Stack", ctx.account, ctx.region, name, arn, spec, status, private, state=state, created=now())
+    event(row, private, name, arn, "AWS::CloudFormation::Stack", state, reason)
+    ctx.tx.rows.add(row)
+    return ctx.get("Stack", name) or row
+
+
+def planned(ctx: Context, row: Row, kind: str, request: Json, body: str) -> Json:
+    """The plan of a create or an update; AWS's error when its template cannot be."""
+    document = templates.parse(body)
+    parameters = templates.parameters(document, request.get("Parameters"), row.private.get("parameters", {}))
+    capabilities(document, request.get("Capabilities"))
+    check_types(document)
+    names = static_scope(ctx.tx, row, document, parameters, ctx)
+    for logical in order(document, names):
+        names.resolve(document["Resources"][logical].get("Properties") or {})
+    secret = [
+        n for n, about in (document.get("Parameters") or {}).items() if str(about.get("NoEcho", "")).lower() == "true"
+    ]
+    shown = {k: "****" if k in secret else v for k, v in parameters.items()}
+    on_failure = request.get("OnFailure") or ("DO_NOTHING" if request.get("DisableRollback") else "ROLLBACK")
+    return {
+        "kind": kind, "template": body, "parameters": parameters, "shown": shown, "done": [], "on_failure": on_failure,
+        "description": document.get("Description", ""),
+    }  # fmt: skip
+
+
+def begin(ctx: Context, row: Row, plan: Json, state: str, reason: str = "User Initiated") -> None:
+    """Have the reconciler carry a plan out."""
+    private = dict(row.private)
+    status = {**row.status, "StackStatus": state}
+    status.pop("StackStatusReason", None)
+    if plan.get("description"):
+        status["Description"] = plan["description"]
+    if "shown" in plan and plan["kind"] == "create":
+        status["Parameters"] = [{"ParameterKey": k, "ParameterValue": v} for k, v in plan["shown"].items()]
+    if plan["kind"] == "update":
+        status["LastUpdatedTime"] = now()
+    event(row, private, row.name, row.arn, "AWS::CloudFormation::Stack", state, reason)
+    row = ctx.tx.rows.save(row, status=status, private=private, state=state)
+    ctx.tx.rows.wish(row, operation=plan)
+
+
+@cloudformation.operation
+def create_stack(ctx: Context, request: Json) -> Json:
+    """Make a stack."""
+    name = request["StackName"]
+    present = ctx.get("Stack", name)
+    if present is not None and present.state != "REVIEW_IN_PROGRESS":
+        raise coded("AlreadyExistsException", f"Stack [{name}] already exists", 400)
+    body = body_of(ctx, request)
+    probe = present or Row("Stack", ctx.account, ctx.region, name, ctx.arn("cloudformation", f"stack/{name}/x"), {})
+    plan = planned(ctx, probe, "create", request, body)
+    row = present or new_stack(ctx, name, request, "CREATE_IN_PROGRESS", "User Initiated")
+    ctx.tx.rows.wish(row, operation=plan)
+    ctx.tx.rows.save(
+        ctx.get("Stack", name) or row,
+        status={
+            **row.status,
+            "Description": plan["description"],
+            "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in plan["shown"].items()],
+        },
+    )
+    return {"StackId": row.arn}
+
+
+@cloudformation.operation
+def update_stack(ctx: Context, request: Json) -> Json:
+    """Bring a stack to another template or other parameters."""
+    row = find(ctx, request["StackName"])
+    check_updatable(row)
+    body = body_of(ctx, request, row.private["template"])
+    plan = planned(ctx, row, "update", request, body)
+    if not changes(row, plan):
+        raise ValidationError("No updates are to be performed.")
+    row = ctx.tx.rows.save(row, spec={**row.spec, **{k: request[k] for k in (*_KEPT, "Tags") if k in request}})
+    begin(ctx, row, plan, "UPDATE_IN_PROGRESS")
+    return {"StackId": row.arn}
+
+
+def check_updatable(row: Row) -> None:
+    """Refuse to update a stack that is busy or beyond it."""
+    if row.state in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"):
+        return
+    raise ValidationError(f"Stack:{row.arn} is in {row.state} state and can not be updated.")
+
+
+def changes(row: Row, plan: Json) -> bool:
+    """Whether a plan differs from what the stack is."""
+    before, after = templates.parse(row.private["template"]), templates.parse(plan["template"])
+    parts = ("Resources", "Outputs", "Conditions", "Mappings")
+    return any(before.get(p) != after.get(p) for p in parts) or row.private["parameters"] != plan["parameters"]
+
+
+@cloudformation.operation
+def delete_stack(ctx: Context, request: Json) -> None:
+    """Remove a stack with all its resources; one that is not there is no error."""
+    from .stack import lookup
+
+    row = lookup(ctx.tx, ctx.account, ctx.region, request["StackName"])
+    if row is None or row.kind == "DeletedStack":
+        return
+    if row.status.get("EnableTerminationProtection"):
+        raise ValidationError(f"Stack [{row.name}] cannot be deleted while TerminationProtection is enabled")
+    exported = {o["ExportName"] for o in row.status.get("Outputs") or () if "ExportName" in o}
+    for other in ctx.tx.rows.list("Stack", ctx.account, ctx.region) if exported else ():
+        if other.uid != row.uid and (used := exported & imports(other)):
+            raise ValidationError(f"Export {sorted(used)[0]} cannot be deleted as it is in use by {other.name}")
+    begin(ctx, row, {"kind": "delete"}, "DELETE_IN_PROGRESS")
+
+
+def imports(row: Row) -> set[str]:
+    """The names of exports that a stack uses, as far as they stand in its template."""
+
+    def names(value: Any) -> Any:
+        if isinstance(value, dict):
+            for key, argument in value.items():
+                if key == "Fn::ImportValue" and isinstance(argument, str):
+                    yield argument
+                else:
+                    yield from names(argument)
+        elif isinstance(value, list):
+            for item in value:
+                yield from names(item)
+
+    return set(names(templates.parse(row.private["template"]))) if row.private.get("template") else set()
+
+
+@cloudformation.operation
+def update_termination_protection(ctx: Context, request: Json) -> Json:
+    """Guard a stack against being deleted, or no longer."""
+    row = find(ctx, request["StackName"])
+    ctx.tx.rows.save(row, status={**row.status, "EnableTerminationProtection": request["EnableTerminationProtection"]})
+    return {"StackId": row.arn}

@@ -1,0 +1,142 @@
+"""Templates: from YAML or JSON to documents whose functions are all in their long form. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from ...provider.errors import ValidationError
+
+Json = dict[str, Any]
+MAX_BODY = 51_200
+_SHORT = (
+    "And", "Base64", "Cidr", "Equals", "FindInMap", "GetAtt", "GetAZs", "If", "ImportValue", "Join", "Not", "Or", "Select",
+    "Split", "Sub", "Transform",
+)  # fmt: skip
+_SECTIONS = frozenset(
+    [
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Metadata",
+        "Parameters",
+        "Mappings",
+        "Conditions",
+        "Transform",
+        "Resources",
+        "Outputs",
+        "Rules",
+    ]
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms; dates stay texts."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _construct(loader: Any, suffix: str, node: yaml.Node) -> Any:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    if suffix in ("Ref", "Condition"):
+        return {suffix: value}
+    if suffix not in _SHORT:
+        raise ValidationError(f"Template format error: YAML not well-formed. Unsupported tag !{suffix}")
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _construct)
+
+
+def parse(body: str) -> Json:
+    """A template's document; ValidationError when it is none."""
+    try:
+        document = json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ValidationError(f"Template format error: YAML not well-formed.{where}") from None
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ValidationError(f"Template format error: JSON not well-formed. ({error})") from None
+    if not isinstance(document, dict):
+        raise ValidationError("Template format error: unsupported structure.")
+    if unknown := sorted(set(map(str, document)) - _SECTIONS):
+        raise ValidationError(f"Invalid template property or properties [{', '.join(unknown)}]")
+    if document.get("Transform"):
+        raise ValidationError(f"Clary does not serve the transform {document['Transform']} yet.")
+    resources = document.get("Resources")
+    if not isinstance(resources, dict) or not resources:
+        raise ValidationError("Template format error: At least one Resources member must be defined.")
+    for name, resource in resources.items():
+        if not isinstance(resource, dict) or "Type" not in resource:
+            raise ValidationError(
+                f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."
+            )
+    return document
+
+
+def parameters(template: Json, given: list[Json] | None, before: Json) -> Json:
+    """The values of a template's parameters: given, kept from before, or its defaults."""
+    values = {}
+    for item in given or ():
+        name = item["ParameterKey"]
+        values[name] = before.get(name) if item.get("UsePreviousValue") else item.get("ParameterValue", "")
+    declared: Json = template.get("Parameters") or {}
+    if unknown := [n for n in values if n not in declared]:
+        raise ValidationError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
+    found: Json = {}
+    missing = []
+    for name, about in declared.items():
+        value = values.get(name, about.get("Default"))
+        if value is None:
+            missing.append(name)
+            continue
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        _check(name, about, text)
+        found[name] = text
+    if missing:
+        raise ValidationError(f"Parameters: [{', '.join(missing)}] must have values")
+    return found
+
+
+def _check(name: str, about: Json, value: str) -> None:
+    import re
+
+    why = ""
+    if (allowed := about.get("AllowedValues")) and value not in map(str, allowed):
+        why = f"must be one of AllowedValues: [{', '.join(map(str, allowed))}]"
+    elif (pattern := about.get("AllowedPattern")) and not re.fullmatch(pattern, value):
+        why = f"must match pattern {pattern}"
+    elif len(value) < int(about.get("MinLength", 0)):
+        why = f"must have length at least {about['MinLength']}"
+    elif len(value) > int(about.get("MaxLength", 1 << 30)):
+        why = f"must have length at most {about['MaxLength']}"
+    elif about.get("Type") == "Number":
+        try:
+            number = float(value)
+        except ValueError:
+            why = "must be a number"
+        else:
+            if number < float(about.get("MinValue", "-inf")) or number > float(about.get("MaxValue", "inf")):
+                why = f"must lie between {about.get('MinValue', '-inf')} and {about.get('MaxValue', 'inf')}"
+    if why:
+        raise ValidationError(
+            (
+                about.get("ConstraintDescription")
+                and f"Parameter {name} failed to satisfy constraint: {about['ConstraintDescription']}"
+            )
+            or f"Parameter '{name}' {why}"
+        )
