@@ -189,8 +189,13 @@ def test_a_failure_is_rolled_back(platform: Platform, name: str) -> None:
     assert settled(platform, stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
     del template["Resources"]["Bad"]
     assert make(platform, name, template)["StackStatus"] == "CREATE_COMPLETE"
-    template["Resources"]["Kept"]["Properties"]["RetentionInDays"] = 4  # no number of days that there is
+    template["Resources"]["Kept"]["Properties"]["RetentionInDays"] = 7
     template["Resources"]["New"] = {"Type": "AWS::S3::Bucket"}
+    template["Resources"]["Bad"] = {
+        "DependsOn": ["New", "Kept"],
+        "Type": "AWS::Lambda::Permission",
+        "Properties": {"FunctionName": "none", "Action": "lambda:InvokeFunction", "Principal": "*"},
+    }
     client.update_stack(StackName=name, TemplateBody=json.dumps(template))
     assert settled(platform, name)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE", why(platform, name)
     assert [r["LogicalResourceId"] for r in client.list_stack_resources(StackName=name)["StackResourceSummaries"]] == [

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import string
+from copy import deepcopy
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -44,14 +45,14 @@ class StackReconciler:
 
     async def reconcile(self, row: Row) -> Outcome:
         """One step of what is under way."""
-        private = dict(row.private)
+        private = deepcopy(row.private)  # steps change parts of it in place; what was read must stay as it was
         granted: tuple[str, ...] = ()
         if "operation" in row.wish:
-            private["plan"] = row.wish["operation"]
+            private["plan"] = deepcopy(row.wish["operation"])
             granted = ("operation",)
         if not private.get("plan"):
             return Outcome(row.status, private, row.state, granted=granted)
-        status = dict(row.status)
+        status = deepcopy(row.status)
         again, gone = await asyncio.to_thread(self._step, row, private, status)
         return Outcome(status, private, status["StackStatus"], again, delete=gone, granted=granted)
 
@@ -134,6 +135,8 @@ class StackReconciler:
                 assert kind.update is not None and old is not None
                 made = kind.update(work, old["PhysicalResourceId"], old["Properties"], props)
             else:
+                if before is not None and kind.named and not props.get(kind.named):
+                    kind.delete(work, name, props)  # control died while it was made; nobody else has its name
                 made = kind.create(work, props)
         except (ClientError, BotoCoreError, ParamValidationError, Failed, KeyError, TypeError, ValueError) as error:
             text = _words(error)

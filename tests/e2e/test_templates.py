@@ -1,0 +1,84 @@
+"""Templates as people have them, deployed by the AWS CLI, called by curl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import bucket, csv, deploy, job, table, train
+from tests.platform import Platform
+
+from .test_clients import environment
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "examples" / "endpoint-api.yaml"
+
+
+def aws(platform: Platform, *words: str, fails: bool = False) -> str:
+    """Run the AWS CLI as its users do."""
+    key, secret = platform.root_key
+    env = {
+        **os.environ, "AWS_ENDPOINT_URL": platform.endpoint, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "",
+    }  # fmt: skip
+    found = subprocess.run(
+        [str(environment("cli") / "aws"), *words], env=env, capture_output=True, text=True, timeout=180
+    )
+    assert (found.returncode != 0) == fails, found.stdout + found.stderr
+    return found.stderr if fails else found.stdout
+
+
+@pytest.fixture(scope="module")
+def endpoint(sqlite_platform: Platform) -> str:
+    """An endpoint that predicts."""
+    where = bucket(sqlite_platform, "templates-data")
+    data = train(sqlite_platform, job("templates-model", where))["ModelArtifacts"]["S3ModelArtifacts"]
+    assert deploy(sqlite_platform, "templates-endpoint", data)["EndpointStatus"] == "InService"
+    return "templates-endpoint"
+
+
+def test_a_template_is_deployed(sqlite_platform: Platform, endpoint: str) -> None:
+    given = ["--stack-name", "exposed", "--template-file", str(TEMPLATE)]
+    named = ["--parameter-overrides", f"SageMakerEndpointName={endpoint}"]
+    words = aws(sqlite_platform, "cloudformation", "deploy", *given, *named, fails=True)
+    assert "Requires capabilities : [CAPABILITY_IAM]" in words
+    capable = ["--capabilities", "CAPABILITY_IAM"]
+    words = aws(sqlite_platform, "cloudformation", "deploy", *given, *capable, fails=True)
+    assert "Parameters: [SageMakerEndpointName] must have values" in words
+    assert "Successfully created/updated stack" in aws(
+        sqlite_platform, "cloudformation", "deploy", *given, *named, *capable
+    )
+    stack = json.loads(
+        aws(sqlite_platform, "cloudformation", "describe-stacks", "--stack-name", "exposed", "--output", "json")
+    )
+    url = next(o["OutputValue"] for o in stack["Stacks"][0]["Outputs"] if o["OutputKey"] == "Url")
+    row = csv(table()[:1, 1:]).decode().strip()
+    host = url.partition("//")[2].partition("/")[0]
+    resolve = f"{host.partition(':')[0]}:{sqlite_platform.port}:127.0.0.1"
+    asked = ["curl", "-sS", "--resolve", resolve, "-X", "POST", url, "-H", "Content-Type: text/csv", "-d", row]
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+    assert 0 <= float(json.loads(answer.stdout)["prediction"]) <= 1
+    aws(sqlite_platform, "cloudformation", "delete-stack", "--stack-name", "exposed")
+    aws(sqlite_platform, "cloudformation", "wait", "stack-delete-complete", "--stack-name", "exposed")
+
+
+def test_a_function_is_made_and_invoked(sqlite_platform: Platform, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as packed:
+        packed.writestr("index.py", "def handler(event, context): return {'hello': event['who']}")
+    made = json.loads(aws(
+        sqlite_platform, "lambda", "create-function", "--function-name", "cli-function", "--runtime", "python3.12",
+        "--role", "arn:aws:iam::000000000000:role/service-role/AmazonSageMaker-ExecutionRole", "--handler", "index.handler",
+        "--zip-file", f"fileb://{tmp_path / 'f.zip'}", "--output", "json",
+    ))  # fmt: skip
+    assert made["FunctionArn"].endswith(":function:cli-function")
+    aws(sqlite_platform, "lambda", "wait", "function-active-v2", "--function-name", "cli-function")
+    aws(
+        sqlite_platform, "lambda", "invoke", "--function-name", "cli-function", "--payload", '{"who": "you"}',
+        str(tmp_path / "out.json"),
+    )  # fmt: skip
+    assert json.loads((tmp_path / "out.json").read_text()) == {"hello": "you"}
