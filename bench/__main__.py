@@ -360,6 +360,45 @@ def _nginx_constant() -> float | None:
         return float(load(port, 64, request)["per_second"])
 
 
+def exposing(platform: Platform, folder: Path) -> None:
+    """An HTTP API in front of a function in front of an endpoint; the function starting, and warm."""
+    import tarfile
+
+    from tests.services.test_functions import create
+    from tests.services.test_http_apis import api_of, permit
+
+    model_of(100).save_model(folder / "exposed.ubj")
+    with tarfile.open(folder / "e.tar.gz", "w:gz") as packed:
+        packed.add(folder / "exposed.ubj", "xgboost-model")
+    platform.client("s3").upload_file(str(folder / "e.tar.gz"), "bench", "e.tar.gz")
+    jobs.deploy(platform, "bench-exposed", "s3://bench/e.tar.gz")
+    source = """
+import boto3
+runtime = boto3.client("sagemaker-runtime")
+def handler(event, context):
+    answer = runtime.invoke_endpoint(EndpointName="bench-exposed", ContentType="text/csv", Body=event["body"])
+    return {"prediction": answer["Body"].read().decode()}
+"""
+    create(platform, "bench-exposed", source)
+    api = api_of(platform, "bench-exposed", "POST /predict")
+    permit(platform, "bench-exposed", api)
+    body = ",".join(map(str, jobs.table()[0, 1:].tolist())).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: {api}.execute-api.localhost\r\nContent-Type: text/csv\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    began = time.perf_counter()
+    cost_of([], platform.port, request, 1)
+    cold = time.perf_counter() - began
+    show("first call of a function that makes a boto3 client", f"{cold * 1000:.0f} ms", "< 300 ms", cold < 0.3)
+    one, several = load(platform.port, 1, request), load(platform.port, 8, request)
+    show("API, function, endpoint and back, p50", f"{one['p50_us'] / 1000:.1f} ms", "< 8 ms", one["p50_us"] < 8000)
+    show(
+        "API, function, endpoint, 8 connections",
+        f"{several['per_second']:.0f}/s",
+        ">= 300/s",
+        several["per_second"] >= 300,
+    )
+
+
 def objects(platform: Platform, folder: Path) -> None:
     """S3: processor time a small call beside moto's, bulk speed, listing."""
     key = platform.root_key
@@ -477,8 +516,8 @@ def _nginx(folder: Path, big: Path) -> tuple[float, float] | None:
 
 
 def main() -> None:
-    """Run everything, or the parts that are named: training, endpoint, invocations, objects."""
-    parts = {f.__name__: f for f in (endpoint, invocations, objects)}
+    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects."""
+    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects)}
     wanted = sys.argv[1:] or ["training", *parts]
     print(
         f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement."

@@ -16,7 +16,9 @@ def install(platform: Platform) -> Provider:
         import_module(f"{__name__}.{module}")  # importing binds
     from .engine import running
     from .events import EventReconciler
+    from .invoke import Targets
 
     platform.services.setdefault("reconcilers", []).append(EventReconciler(platform))
+    platform.services["functions.targets"] = Targets(platform)
     platform.services.setdefault("start", []).append(lambda: running(platform))
     return functions

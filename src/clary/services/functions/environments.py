@@ -37,6 +37,7 @@ STREAM = "stream.json"
 """Where a folder says which log stream its log belongs to: a control that died may not have shipped all of it."""
 
 _INIT_SECONDS = 10.0
+_MAX_SIGNED = 10_000
 _SESSION_SECONDS = 12 * 3600.0
 _RENEW_SECONDS = 6 * 3600.0
 _OURS_MB = 256
@@ -51,6 +52,7 @@ class Invocation:
     arn: str
     event: bytes
     client_context: str = ""
+    tail: bool = False  # the end of its log is wanted
     deadline: float = 0.0  # seconds since 1970
     outcome: asyncio.Future[tuple[bytes, bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -226,7 +228,7 @@ class Environment:
         self._write(f"END RequestId: {call.request_id}")
         self._report(call, min(seconds, timeout) if status == "timeout" else seconds, status)
         self.idle_since = time.monotonic()
-        return Answer(payload, error, self._tail(offset), seconds * 1000)
+        return Answer(payload, error, self._tail(offset) if call.tail else b"", seconds * 1000)
 
     async def _judge(self, call: Invocation, timeout: float) -> tuple[bytes, str, str]:
         """Payload, error and status of a call that has ended, one way or another."""
@@ -337,6 +339,7 @@ class Environments:
         self._idle: dict[str, deque[Environment]] = {}
         self._busy: dict[tuple[str, str, str], int] = {}  # account, region, function: calls under way
         self._all: set[Environment] = set()
+        self._signed: dict[str, tuple[Row, str]] = {}
         self._limit = 16 * (os.cpu_count() or 1)
         self._freed = asyncio.Condition()
         self._chores: set[asyncio.Task[None]] = set()
@@ -363,8 +366,17 @@ class Environments:
         """How many calls of a function are under way."""
         return self._busy.get((account, region, name), 0)
 
+    def _signature(self, row: Row) -> str:
+        """A row's signature; rows are kept by their callers, so it is mostly the same object."""
+        kept = self._signed.get(row.uid)
+        if kept is None or kept[0] is not row:
+            if len(self._signed) > _MAX_SIGNED:
+                self._signed.clear()
+            kept = self._signed[row.uid] = (row, signature(row))
+        return kept[1]
+
     async def _take(self, row: Row) -> Environment:
-        wanted = signature(row)
+        wanted = self._signature(row)
         deadline = time.monotonic() + float(row.spec["Timeout"])
         while True:
             idle = self._idle.get(row.uid, deque())

@@ -18,7 +18,7 @@ from ...provider.errors import AwsError, coded
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.metrics import MetricKey
-from ...store.rows import Row
+from ...store.rows import Key, Row
 from . import functions
 from .environments import Answer, Environments, Invocation, Throttled
 from .naming import LATEST, find, find_version
@@ -26,6 +26,7 @@ from .naming import LATEST, find, find_version
 Json = dict[str, Any]
 MAX_REQUEST = 6_291_456
 MAX_EVENT = 1_048_576
+_MAX_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ async def invoke(ctx: Context, request: Json) -> Json:
             "InvalidRequestContentException", "Client context must be a valid Base64-encoded string.", 400
         ) from None
     try:
-        answer = await run(ctx.platform, found, payload, ctx.request_id, context)
+        answer = await run(ctx.platform, found, payload, ctx.request_id, context, request.get("LogType") == "Tail")
     except Throttled as error:
         raise throttled(error) from None
     result: Json = {"StatusCode": 200, "ExecutedVersion": found.row.spec["Version"], "Payload": answer.payload}
@@ -102,16 +103,46 @@ def _payload(given: Any) -> bytes:
     return payload
 
 
-async def _look(ctx: Context, request: Json) -> Target:
-    def work(tx: Transaction) -> Target:
-        ctx.transaction = tx
-        return target(ctx, request["FunctionName"], request.get("Qualifier"))
+class Targets:
+    """Functions that were looked up, kept until one of them changes; aliases that share their calls are not kept."""
 
-    if ctx.platform.database.sqlite:  # its readers wait for nobody
-        return ctx.platform.database.attempt(work, reads=True)
-    return await asyncio.get_running_loop().run_in_executor(
-        ctx.platform.threads, lambda: ctx.platform.database.attempt(work, reads=True)
-    )
+    _KINDS = ("Function", "FunctionVersion", "FunctionAlias")
+
+    def __init__(self, platform: Platform):
+        self._known: dict[tuple[str, ...], Target] = {}
+        self._changes = 0
+        platform.database.listeners.append(self._changed)
+
+    def _changed(self, keys: list[Key]) -> None:
+        if any(key.kind in self._KINDS for key in keys):
+            self._changes += 1
+            self._known = {}
+
+    async def find(self, ctx: Context, name: str, qualifier: str | None) -> Target:
+        """The version that a call is for; AWS's error when there is none."""
+        key = (ctx.account, ctx.region, name, qualifier or "")
+        if (kept := self._known.get(key)) is not None:
+            return kept
+        changes = self._changes
+
+        def work(tx: Transaction) -> tuple[Target, bool]:
+            ctx.transaction = tx
+            found = target(ctx, name, qualifier)
+            alias = found.arn.removeprefix(found.base.arn).lstrip(":")
+            shares = ctx.get("FunctionAlias", f"{found.base.name}:{alias}") if alias else None
+            return found, shares is None or not shares.spec.get("RoutingConfig")
+
+        found, fixed = await asyncio.get_running_loop().run_in_executor(
+            ctx.platform.threads, lambda: ctx.platform.database.attempt(work, reads=True)
+        )
+        if fixed and changes == self._changes and len(self._known) < _MAX_KNOWN:
+            self._known[key] = found
+        return found
+
+
+async def _look(ctx: Context, request: Json) -> Target:
+    targets: Targets = ctx.platform.services["functions.targets"]
+    return await targets.find(ctx, request["FunctionName"], request.get("Qualifier"))
 
 
 async def _enqueue(ctx: Context, found: Target, qualifier: str | None, payload: bytes) -> None:
@@ -134,7 +165,9 @@ def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None
         )
 
 
-async def run(platform: Platform, found: Target, payload: bytes, request_id: str = "", context: str = "") -> Answer:
+async def run(
+    platform: Platform, found: Target, payload: bytes, request_id: str = "", context: str = "", tail: bool = False
+) -> Answer:
     """Run a call and count it; Throttled when it cannot be taken."""
     environments: Environments = platform.services["functions"]
     row = found.row
@@ -144,7 +177,7 @@ async def run(platform: Platform, found: Target, payload: bytes, request_id: str
         dimensions = (("FunctionName", key[2]),)
         platform.services["meters"].add(MetricKey(*key[:2], "AWS/Lambda", metric, dimensions), value, unit)
 
-    call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context)
+    call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context, tail)
     count("ConcurrentExecutions", environments.concurrent(*key) + 1.0)
     try:
         answer = await environments.run(row, call, found.reserved)
