@@ -31,8 +31,10 @@ from .unserved import unserved
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 70_167_211  # the largest that AWS takes: a function with its archive
+MAX_BODY = 32 << 20
 """Bytes of a body that is read whole; streaming operations have no such bound."""
+MAX_ARCHIVE = 70_167_211
+"""The same for a function with its archive; AWS's number."""
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -187,7 +189,7 @@ class Gateway:
             return proof, (request.body, proof)
         body = request.context.get("body")
         if body is None:
-            body = await request.body.read(MAX_BODY)
+            body = await request.body.read(MAX_ARCHIVE if call.provider.name == "lambda" else MAX_BODY)
         proof = self._authenticator.check(request, family, body)
         if (claimed := request.headers.get("x-amz-content-sha256", "")).startswith("STREAMING-"):
             body = self._platform.services["s3.decode"](request, proof, body, claimed)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
-
-import yaml
 
 from ...provider.errors import ValidationError
 
@@ -31,21 +30,27 @@ _SECTIONS = frozenset(
 )
 
 
-class _Loader(yaml.SafeLoader):
+@cache
+def _loader() -> Any:
     """YAML with CloudFormation's short forms; dates stay texts."""
+    import yaml  # only who has templates waits for it
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {
+        key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_multi_constructor("!", _construct)
+    return Loader
 
 
-_Loader.yaml_implicit_resolvers = {
-    key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _construct(loader: Any, suffix: str, node: yaml.Node) -> Any:
+def _construct(loader: Any, suffix: str, node: Any) -> Any:
     value: Any
-    if isinstance(node, yaml.ScalarNode):
+    if node.id == "scalar":
         value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
+    elif node.id == "sequence":
         value = loader.construct_sequence(node, deep=True)
     else:
         value = loader.construct_mapping(node, deep=True)
@@ -58,13 +63,12 @@ def _construct(loader: Any, suffix: str, node: yaml.Node) -> Any:
     return {f"Fn::{suffix}": value}
 
 
-_Loader.add_multi_constructor("!", _construct)
-
-
 def parse(body: str) -> Json:
     """A template's document; ValidationError when it is none."""
+    import yaml
+
     try:
-        document = json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_Loader)
+        document = json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_loader())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-import airspeed
 import orjson
 
 from ...jsonpath import PathError, compile_path
@@ -164,6 +163,8 @@ def render(template: str, source: Source, overrides: Json) -> str:
     names = {
         "input": _Input(source), "util": _Util(), "context": context, "stageVariables": Map(source.variables),
     }  # fmt: skip
+    import airspeed  # only who has templates waits for it
+
     try:
         found: str = airspeed.Template(template).merge(names)
     except Exception as error:  # noqa: BLE001  # whatever a library for templates raises at a template that users wrote
