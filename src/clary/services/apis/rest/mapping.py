@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -19,11 +20,21 @@ from ...jsonpath import PathError, compile_path
 
 Json = dict[str, Any]
 MAX_TEMPLATE = 300 << 10
+_MEMBER = re.compile(r"\.\s*([A-Za-z_]\w*)")
+_LEAKS = frozenset(("format", "format_map"))  # a text from a request would choose what they show
+_DIRECTIVE = re.compile(r"#\{?\s*(?:evaluate|parse|include)\b")
 _STAGE = re.compile(r"\$\{stageVariables\.([A-Za-z0-9_]+)\}")
 
 
 class TemplateFailed(Exception):
     """A template that cannot be read or filled in; the text is for the log."""
+
+
+class Flag(int):
+    """A boolean that is written as JSON has it."""
+
+    def __str__(self) -> str:
+        return "true" if self else "false"
 
 
 class Map(dict[str, Any]):
@@ -43,27 +54,37 @@ class Map(dict[str, Any]):
         """How many members there are."""
         return len(self)
 
-    def isEmpty(self) -> bool:  # Java's name
+    def isEmpty(self) -> Flag:  # Java's name
         """Whether there is none."""
-        return not self
+        return Flag(not self)
 
     def keySet(self) -> list[str]:
         """The members' names."""
         return list(self)
 
-    def containsKey(self, key: str) -> bool:
+    def containsKey(self, key: str) -> Flag:
         """Whether there is such a member."""
-        return key in self
+        return Flag(key in self)
 
     def entrySet(self) -> list[Json]:
         """Names with values."""
         return [{"key": k, "value": v} for k, v in self.items()]
 
     def __str__(self) -> str:
-        return json.dumps(self)
+        return json.dumps(_plain(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Flag):
+        return bool(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def _wrapped(value: Any) -> Any:
+    if isinstance(value, bool):
+        return Flag(value)
     if isinstance(value, dict):
         return Map({k: _wrapped(v) for k, v in value.items()})
     return [_wrapped(v) for v in value] if isinstance(value, list) else value
@@ -153,10 +174,24 @@ class _Util:
         return base64.b64decode(str(text)).decode("utf-8", "replace")
 
 
-def render(template: str, source: Source, overrides: Json) -> str:
-    """A template filled in; what it overrides (``$context.requestOverride``, ``responseOverride``) is put in ``overrides``."""
+@lru_cache(512)
+def _checked(template: str) -> None:
+    """Refuse what leads out of a template: the library would reach every attribute of a Python object.
+
+    Names are written in the template, never computed, so it is enough to look at them.
+    """
     if len(template) > MAX_TEMPLATE:
         raise TemplateFailed(f"a mapping template may have at most {MAX_TEMPLATE} characters")
+    if found := _DIRECTIVE.search(template):
+        raise TemplateFailed(f"the directive {found[0]} is not available in mapping templates")
+    for name in _MEMBER.findall(template):
+        if name.startswith("_") or name in _LEAKS:
+            raise TemplateFailed(f"the member {name} is not available in mapping templates")
+
+
+def render(template: str, source: Source, overrides: Json) -> str:
+    """A template filled in; what it overrides (``$context.requestOverride``, ``responseOverride``) is put in ``overrides``."""
+    _checked(template)
     context = _wrapped(source.context)
     context["requestOverride"] = {"header": {}, "path": {}, "querystring": {}}
     context["responseOverride"] = {"header": {}, "status": None}
