@@ -42,7 +42,7 @@ def test_what_templates_may_ask(template: str, found: str) -> None:
         "$input.__class__", "$input.path.__globals__", "${input._source.context}", "$util.__class__.__mro__",
         "#set($x = $input.path.__func__)$x", "$input.path('$.a').format($input)", "$input.path('$.a') . format_map($context)",
         "#evaluate($input.path('$.a'))", "#parse('/etc/passwd')", "#{include}('/etc/passwd')", "$input.\n_source",
-        "x" * 400_000,
+        "#foreach($i in [1..100000])x#end", "#foreach($i in [1..$input.path('$.n')])x#end", "x" * 400_000,
     ],
 )  # fmt: skip
 def test_templates_cannot_leave(template: str) -> None:
@@ -65,3 +65,10 @@ def test_what_parameters_stand_for(expression: str, found: str | None) -> None:
 
 def test_stage_variables_are_filled_in() -> None:
     assert filled("a${stageVariables.v}b${stageVariables.none}c", {"v": "w"}) == "awbc"
+
+
+def test_a_loop_ends_after_a_thousand() -> None:
+    body = {"n": list(range(5000))}
+    template = "#foreach($i in $input.path('$.n'))x#end $input.path('$.n').size()"
+    assert render(template, source(body), {}) == "x" * 1000 + " 5000"
+    assert render("#foreach($i in [1..3])$i#end", source(body), {}) == "123"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -20,6 +22,8 @@ from ...jsonpath import PathError, compile_path
 
 Json = dict[str, Any]
 MAX_TEMPLATE = 300 << 10
+MAX_LOOP = 1000
+_RANGE = re.compile(r"\[\s*([^\[\]]*?)\s*\.\.\s*([^\[\]]*?)\s*\]")
 _MEMBER = re.compile(r"\.\s*([A-Za-z_]\w*)")
 _LEAKS = frozenset(("format", "format_map"))  # a text from a request would choose what they show
 _DIRECTIVE = re.compile(r"#\{?\s*(?:evaluate|parse|include)\b")
@@ -35,6 +39,34 @@ class Flag(int):
 
     def __str__(self) -> str:
         return "true" if self else "false"
+
+
+class Items(list[Any]):
+    """A list; as on AWS a loop goes over its first thousand."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(super().__iter__(), MAX_LOOP)
+
+    def size(self) -> int:
+        """How many there are."""
+        return len(self)
+
+    def get(self, index: int) -> Any:
+        """One of them."""
+        return self[index]
+
+    def isEmpty(self) -> Flag:
+        """Whether there is none."""
+        return Flag(not len(self))
+
+    def contains(self, value: Any) -> Flag:
+        """Whether a value is among them."""
+        return Flag(value in list.__iter__(self))
+
+    def add(self, value: Any) -> Flag:
+        """Put a value at the end."""
+        self.append(value)
+        return Flag(True)
 
 
 class Map(dict[str, Any]):
@@ -79,7 +111,7 @@ def _plain(value: Any) -> Any:
         return bool(value)
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list) else value
+    return [_plain(v) for v in list.__iter__(value)] if isinstance(value, list) else value
 
 
 def _wrapped(value: Any) -> Any:
@@ -87,7 +119,7 @@ def _wrapped(value: Any) -> Any:
         return Flag(value)
     if isinstance(value, dict):
         return Map({k: _wrapped(v) for k, v in value.items()})
-    return [_wrapped(v) for v in value] if isinstance(value, list) else value
+    return Items(_wrapped(v) for v in value) if isinstance(value, list) else value
 
 
 @dataclass(slots=True)
@@ -184,6 +216,9 @@ def _checked(template: str) -> None:
         raise TemplateFailed(f"a mapping template may have at most {MAX_TEMPLATE} characters")
     if found := _DIRECTIVE.search(template):
         raise TemplateFailed(f"the directive {found[0]} is not available in mapping templates")
+    for low, high in _RANGE.findall(template):
+        if not (low.isdigit() and high.isdigit() and abs(int(high) - int(low)) < MAX_LOOP):
+            raise TemplateFailed(f"a range in a mapping template has fixed ends, at most {MAX_LOOP} apart")
     for name in _MEMBER.findall(template):
         if name.startswith("_") or name in _LEAKS:
             raise TemplateFailed(f"the member {name} is not available in mapping templates")

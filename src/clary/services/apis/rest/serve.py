@@ -304,7 +304,7 @@ class Server:
         """A MOCK, AWS or HTTP integration: request template, call, choice of the response, response template."""
         source = _source(call)
         overrides: Json = {}
-        body = self._request_body(integration, call, source, overrides)
+        body = await asyncio.to_thread(self._request_body, integration, call, source, overrides)
         kind = integration["type"]
         answer = mapping.Source("", {}, {}, {}, source.context, source.variables)
         failure = ""
@@ -333,7 +333,7 @@ class Server:
         if rule is None:
             log.warning("REST API %s: no integration response fits %s", call.api, failure or status)
             raise Refused("API_CONFIGURATION_ERROR", "Internal server error")
-        return _answered(rule, method, answer, source)
+        return await asyncio.to_thread(_answered, rule, method, answer, source)
 
     def _request_body(self, integration: Json, call: Call, source: mapping.Source, overrides: Json) -> str:
         templates = integration.get("requestTemplates") or {}
