@@ -243,6 +243,7 @@ def _managed_policy(work: Work, props: Json) -> Made:
 
 def _no_managed_policy(work: Work, arn: str, props: Json) -> None:
     iam = work.client("iam")
+    arn = arn if arn.startswith("arn:") else f"arn:aws:iam::{work.account}:policy/{arn}"
     for role in props.get("Roles") or ():
         gone(iam.detach_role_policy, RoleName=role, PolicyArn=arn)
     gone(iam.delete_policy, PolicyArn=arn)
@@ -523,14 +524,6 @@ def _endpoint_config(work: Work, props: Json) -> Made:
 def _no_endpoint(work: Work, physical: str, props: Json) -> None:
     client = work.client("sagemaker")
     gone(client.delete_endpoint, EndpointName=work.name)
-
-
-def _endpoint_gone(work: Work) -> bool:
-    try:
-        work.client("sagemaker").describe_endpoint(EndpointName=work.name)
-    except ClientError:
-        return True
-    return False
 
 
 # ---- auto scaling ----------------------------------------------------------------------------------------------------

@@ -69,21 +69,30 @@ class StackReconciler:
                 names = scope(
                     tx, row, document, plan["parameters"], private["resources"], context_of(self._platform, row, tx)
                 )
-                for logical in order(document, names):
-                    if logical not in plan["done"]:
-                        return self._make(row, private, status, plan, document, names, logical), False
-                outputs = _outputs(document, names)
+                logical = next((n for n in order(document, names) if n not in plan["done"]), None)
+                if logical is None:
+                    outputs = _outputs(document, names)
+                else:
+                    resource = document["Resources"][logical]
+                    props: Json = names.resolve(resource.get("Properties") or {}) or {}
         except (AwsError, Failed) as error:
             text = error.message if isinstance(error, AwsError) else str(error)
             return self._failed(row, private, status, plan, [], text), False
-        return self._made_all(row, private, status, plan, outputs), False
+        if logical is None:
+            return self._made_all(row, private, status, plan, outputs), False
+        return self._make(row, private, status, plan, logical, resource, props), False
 
     def _make(
-        self, row: Row, private: Json, status: Json, plan: Json, document: Json, names: Scope, logical: str
+        self, row: Row, private: Json, status: Json, plan: Json, logical: str, resource: Json, props: Json
     ) -> float | None:
-        resource = document["Resources"][logical]
-        kind, before = KINDS[resource["Type"]], private["resources"].get(logical)
-        props: Json = names.resolve(resource.get("Properties") or {}) or {}
+        kind, before, interrupted = KINDS[resource["Type"]], private["resources"].get(logical), None
+        if before is not None and before["ResourceStatus"].endswith("_IN_PROGRESS") and not before.get("waits"):
+            interrupted, before = before, before.get("old")  # control died in the middle of it
+        if (kept := _kept(plan, logical, props)) is not None and before is not None:
+            plan["replaced"] = [*(r for r in plan["replaced"] if r is not kept), {**before, "Logical": logical}]
+            private["resources"] = {**private["resources"], logical: kept}
+            plan["done"] = [*plan["done"], logical]
+            return 0
         if before is not None and before["ResourceType"] != resource["Type"]:
             return self._failed(
                 row,
@@ -110,10 +119,8 @@ class StackReconciler:
         if replaces and kind.named and props.get(kind.named) and props[kind.named] == before.get("Name"):
             text = f"CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename {props[kind.named]} and update the stack again."
             return self._failed(row, private, status, plan, [logical], text)
-        name = (
-            before["Name"] if changed and not replaces else (before or {}).get("Name") if before and not changed else ""
-        )
-        name = name or _name(row.name, logical, kind, props)
+        named = before if changed and not replaces else interrupted or (before if not changed else None)
+        name = (named or {}).get("Name") or _name(row.name, logical, kind, props)
         state: Json = {
             "ResourceType": resource["Type"], "PhysicalResourceId": before.get("PhysicalResourceId", "") if changed and not replaces else "",
             "ResourceStatus": f"{verb}_IN_PROGRESS", "Timestamp": now(), "Properties": props, "Name": name,
@@ -135,8 +142,8 @@ class StackReconciler:
                 assert kind.update is not None and old is not None
                 made = kind.update(work, old["PhysicalResourceId"], old["Properties"], props)
             else:
-                if before is not None and kind.named and not props.get(kind.named):
-                    kind.delete(work, name, props)  # control died while it was made; nobody else has its name
+                if interrupted is not None and kind.named and not props.get(kind.named):
+                    kind.delete(work, name, props)  # half made, perhaps, and nobody else has its name
                 made = kind.create(work, props)
         except (ClientError, BotoCoreError, ParamValidationError, Failed, KeyError, TypeError, ValueError) as error:
             text = _words(error)
@@ -250,7 +257,7 @@ class StackReconciler:
             if replaced and not left:
                 old = replaced[-1]
                 plan["replaced"] = [r for r in plan["replaced"] if r is not old]
-                self._delete(row, private, old["Logical"], old, quiet=True)
+                self._delete(row, private, old["Logical"], old)
                 return 0, False
             logical, state = left[-1]
         else:
@@ -276,7 +283,7 @@ class StackReconciler:
         private["resources"] = {k: v for k, v in private["resources"].items() if k != logical}
         return 0, False
 
-    def _delete(self, row: Row, private: Json, logical: str, state: Json, quiet: bool = False) -> str:
+    def _delete(self, row: Row, private: Json, logical: str, state: Json) -> str:
         """Remove one resource; why that failed, if it did."""
         if state.get("ResourceStatus") == "CREATE_FAILED" and not state.get("PhysicalResourceId"):
             return ""
@@ -358,6 +365,14 @@ class StackReconciler:
         )  # fmt: skip
         self._clients[key] = (now() + _SESSION_SECONDS / 2, client)
         return client
+
+
+def _kept(plan: Json, logical: str, props: Json) -> Json | None:
+    """Going back: the resource that the update had replaced and that is still there."""
+    if plan["kind"] != "update_rollback":
+        return None
+    found = (r for r in plan.get("replaced", ()) if r["Logical"] == logical and r["Properties"] == props)
+    return next(found, None)
 
 
 def _is_current(private: Json, old: Json) -> bool:

@@ -135,11 +135,12 @@ class Environment:
 
     def _pid(self) -> int:
         """The process's shim, once it has written down its number; 0 when it has ended."""
+        deadline = time.monotonic() + _INIT_SECONDS
         while True:
             sight = self._executor.see(self._folder)
-            if sight.pid or sight.state != "running":
+            if sight.pid or sight.state != "running" or time.monotonic() > deadline:
                 return sight.pid
-            time.sleep(0.001)
+            time.sleep(0.001)  # the shim has its lock, and writes its number next
 
     def _spec(self) -> ProcessSpec:
         spec, name = self.row.spec, self.row.spec["FunctionName"]
@@ -343,9 +344,24 @@ class Environments:
         self._limit = 16 * (os.cpu_count() or 1)
         self._freed = asyncio.Condition()
         self._chores: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[Answer]] = set()
 
     async def run(self, row: Row, call: Invocation, reserved: int | None) -> Answer:
-        """Run a call; Throttled when the function's concurrency, or this machine's, is used up."""
+        """Run a call; Throttled when the function's concurrency, or this machine's, is used up.
+
+        As on AWS it runs to its end although nobody may wait for it any more.
+        """
+        task = asyncio.get_running_loop().create_task(self._run(row, call, reserved))
+        self._calls.add(task)
+        task.add_done_callback(self._over)
+        return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[Answer]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits has it from the shield
+
+    async def _run(self, row: Row, call: Invocation, reserved: int | None) -> Answer:
         key = (row.account, row.region, row.spec["FunctionName"])
         busy = self._busy.get(key, 0)
         if reserved is not None and busy >= reserved:
