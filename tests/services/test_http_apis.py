@@ -188,6 +188,45 @@ def test_results_become_responses(platform: Platform, name: str, version: str) -
         assert headers.get_all("x-b") == ["1", "2"]
 
 
+@pytest.mark.parametrize("kind", ["http", "rest"])
+def test_a_function_that_is_too_slow_finishes_alone(platform: Platform, name: str, kind: str) -> None:
+    """The gateway gives up; the function's process is given no other call before it is done with this one."""
+    source = """
+import json, os, time
+def handler(event, context):
+    if event["body"]: time.sleep(float(event["body"]))
+    return {"statusCode": 200, "body": json.dumps([event["body"], os.getpid()])}
+"""
+    create(platform, name, source)
+    if kind == "http":
+        api, path, timed_out = api_of(platform, name, "POST /x"), "/x", (503, {"message": "Service Unavailable"})
+        client = platform.client("apigatewayv2")
+        (made,) = client.get_integrations(ApiId=api)["Items"]
+        client.update_integration(ApiId=api, IntegrationId=made["IntegrationId"], TimeoutInMillis=500)
+    else:
+        client, path, timed_out = platform.client("apigateway"), "/s/", (504, {"message": "Endpoint request timed out"})
+        rest = client.create_rest_api(name=name)
+        names = {"restApiId": rest["id"], "resourceId": rest["rootResourceId"], "httpMethod": "POST"}
+        uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn_of(name)}/invocations"
+        client.put_method(**names, authorizationType="NONE")
+        client.put_integration(**names, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri, timeoutInMillis=500)
+        client.create_deployment(restApiId=rest["id"], stageName="s")
+        api = rest["id"]
+    permit(platform, name, api)
+    until(lambda: ask(platform, api, path, "POST", "0", Content_Type="text/plain")[0] == 200, 10, "a warm function")
+    assert ask(platform, api, path, "POST", "2.5", Content_Type="text/plain")[::2] == timed_out
+
+    def answered() -> bool:
+        status, _, body = ask(platform, api, path, "POST", "0.0", Content_Type="text/plain")
+        assert status in (200, timed_out[0]), body
+        found = body if isinstance(body, list) else json.loads(body) if status == 200 else ["", 0]
+        assert found[0] in ("0.0", ""), "the answer of another call"
+        return status == 200
+
+    until(answered, 10, "another process answers")
+    assert all(answered() for _ in range(10))
+
+
 def test_browsers_may_call(platform: Platform, name: str) -> None:
     create(
         platform,

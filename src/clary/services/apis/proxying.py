@@ -74,7 +74,7 @@ def ask_now(method: str, url: str, headers: dict[str, str], body: bytes, timeout
         return Answered(response.status, kept, content)
     except TimeoutError:
         raise Unreachable(f"{url} did not answer within {timeout:g} s", timed_out=True) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # a header may hold what none can
         raise Unreachable(f"{url} cannot be reached: {error}") from None
     finally:
         connection.close()

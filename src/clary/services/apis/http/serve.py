@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -154,8 +156,11 @@ class Server:
         sources = _sources(live, call, path)
         event = orjson.dumps(payload.event(call, version))
         try:
-            answer = await invoke(context, arn, event, sources, integration.get("CredentialsArn"))
+            invoked = invoke(context, arn, event, sources, integration.get("CredentialsArn"))
+            answer = await asyncio.wait_for(invoked, integration["TimeoutInMillis"] / 1000)
             return payload.result(answer.payload, version)
+        except TimeoutError:
+            raise Refused(503, "Service Unavailable") from None
         except (Failed, payload.Malformed) as error:
             log.warning("HTTP API %s, %s: %s", live.row.name, call.route_key, error)
             raise Refused(500, "Internal Server Error") from None
@@ -163,7 +168,7 @@ class Server:
     async def _forward(self, integration: Json, call: payload.Call, match: routing.Match) -> payload.Result:
         url = _filled(integration["IntegrationUri"], call.variables)
         for name, value in match.parameters.items():
-            url = url.replace(f"{{{name}}}", value)
+            url = url.replace(f"{{{name}}}", quote(value, safe="/"))
         if call.query:
             url += ("&" if "?" in url else "?") + call.query
         method = integration.get("IntegrationMethod", "ANY")

@@ -1,0 +1,86 @@
+"""Stacks whose control died, or whose update failed, half-way: what is made, changed and left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clary.services.cloudformation import reconcile
+from clary.services.cloudformation.kinds import Kind, Made, Work
+from clary.services.cloudformation.reconcile import StackReconciler
+from clary.store.rows import Row
+
+Json = dict[str, Any]
+TYPE = {"Type": "T::T::T"}
+
+
+class Stack:
+    """One resource of a stack, and the calls that are made for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.calls: list[str] = []
+
+        def made(what: str, name: str) -> Made:
+            self.calls.append(f"{what} {name}")
+            return Made(name)
+
+        kind = Kind(
+            lambda w, p: made("create", w.name), lambda w, i, p: self.calls.append(f"delete {i}"),
+            lambda w, i, o, p: made("update", i), ("fixed",), "Name",
+        )  # fmt: skip
+        monkeypatch.setattr(reconcile, "KINDS", {"T::T::T": kind})
+        self.reconciler = StackReconciler.__new__(StackReconciler)
+        monkeypatch.setattr(self.reconciler, "_save", lambda row, private: None)
+        monkeypatch.setattr(self.reconciler, "_work", lambda row, private, logical, name, attributes: Work(
+            lambda service: None, "1", "r", "s", logical, name, attributes))  # fmt: skip
+
+    def make(self, before: Json | None, props: Json, kind: str = "update", **plan: Any) -> Json:
+        """One step with the resource A as it was before; the private part of the row after it."""
+        plan = {"kind": kind, "done": [], "replaced": [], **plan}
+        private: Json = {"resources": {"A": before} if before else {}, "events": [], "plan": plan}
+        row = Row("Stack", "1", "r", "s", "arn", {})
+        self.reconciler._make(row, private, {}, plan, "A", TYPE, props)
+        assert plan["done"] == ["A"]
+        return private
+
+
+def state(name: str, status: str = "CREATE_COMPLETE", **props: Any) -> Json:
+    return {
+        "ResourceType": "T::T::T", "PhysicalResourceId": name, "ResourceStatus": status, "Timestamp": 0.0,
+        "Properties": props, "Name": name, "Attributes": {},
+    }  # fmt: skip
+
+
+def test_what_was_half_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    stack.make({**state("n", "CREATE_IN_PROGRESS", v=1), "old": None}, {"v": 1}, kind="create")
+    assert stack.calls == ["delete n", "create n"]
+
+
+def test_what_has_a_name_of_its_own_is_never_removed_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    stack.make({**state("mine", "CREATE_IN_PROGRESS", Name="mine"), "old": None}, {"Name": "mine"}, kind="create")
+    assert stack.calls == ["create mine"]
+
+
+def test_an_update_that_was_cut_off_is_done_again_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    stack.make({**state("n", "UPDATE_IN_PROGRESS", v=2), "old": state("n", v=1)}, {"v": 2})
+    assert stack.calls == ["update n"]
+
+
+def test_a_replacement_that_was_cut_off_keeps_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    private = stack.make({**state("new", "UPDATE_IN_PROGRESS", fixed=2), "old": state("n", fixed=1)}, {"fixed": 2})
+    assert stack.calls == ["delete new", "create new"]
+    assert [r["PhysicalResourceId"] for r in private["plan"]["replaced"]] == ["n"]
+
+
+def test_going_back_takes_up_what_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    replaced = [{**state("n", fixed=1), "Logical": "A"}]
+    private = stack.make(state("new", fixed=2), {"fixed": 1}, kind="update_rollback", replaced=replaced)
+    assert stack.calls == []
+    assert private["resources"]["A"]["PhysicalResourceId"] == "n"
+    assert [r["PhysicalResourceId"] for r in private["plan"]["replaced"]] == ["new"]
