@@ -30,6 +30,7 @@ from .spec import ProcessSpec
 _ORPHAN_SECONDS = 120.0
 _LOOK_SECONDS = 15.0
 _DEFAULT_GRACE = 120.0
+_LOOKED_AT_SECONDS = 0.2
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
@@ -59,10 +60,21 @@ def main(spec: ProcessSpec) -> NoReturn:
 
 
 def _take_lock(path: Path) -> int | None:
-    """The folder's lock; None when another shim has it, or when the folder was swept meanwhile."""
+    """The folder's lock; None when another shim has it, or when the folder was swept meanwhile.
+
+    Who only looks whether it is held (``locks.held``) has it for microseconds too; a shim has it for its life.
+    """
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        deadline = time.monotonic() + _LOOKED_AT_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.001)
         return lock if os.fstat(lock).st_ino == os.stat(path).st_ino else None
     except OSError:
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..store.database import Transaction
 from ..store.rows import Row
 from ..web import Request
-from .caller import Caller
+from .caller import Caller, root
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -40,3 +40,9 @@ class Context:
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the caller's account and region."""
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def context_of(platform: Platform, row: Row, tx: Transaction | None) -> Context:
+    """A context for work that no request asked for: a row's account and region."""
+    request: Any = Request("POST", "/", "/", "", {}, None)  # type: ignore[arg-type]  # nobody reads its body
+    return Context(platform, root(row.account), row.account, row.region, "", request, transaction=tx)

@@ -16,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from ...clock import now
 from ...control.loop import Outcome
+from ...provider.context import context_of
 from ...provider.errors import AwsError
 from ...provider.platform import Platform
 from ...store.rows import Row
-from ..functions.events import context_of
 from ..process_environment import address
 from . import template as templates
 from .intrinsics import Scope, order

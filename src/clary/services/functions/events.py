@@ -15,13 +15,10 @@ import orjson
 
 from ...clock import now
 from ...control.loop import Outcome
-from ...provider.caller import Caller
-from ...provider.context import Context
+from ...provider.context import context_of
 from ...provider.errors import AwsError
 from ...provider.platform import Platform
-from ...store.database import Transaction
 from ...store.rows import Key, Row
-from ...web import Request
 from .environments import Answer, Throttled
 from .invoke import Target, enqueue, run, target
 
@@ -129,13 +126,6 @@ class EventReconciler:
             "Payload": orjson.dumps(record).decode(),
         }  # fmt: skip
         enqueue(self._platform, other.base, event, str(uuid.uuid5(uuid.NAMESPACE_OID, f"{row.name}:{destination}")))
-
-
-def context_of(platform: Platform, row: Row, tx: Transaction | None) -> Context:
-    """A context for work that no request asked for: the row's account and region."""
-    request: Any = Request("POST", "/", "/", "", {}, None)  # type: ignore[arg-type]  # nobody reads its body
-    caller = Caller(row.account, f"arn:aws:iam::{row.account}:root", row.account, "root")
-    return Context(platform, caller, row.account, row.region, "", request, transaction=tx)
 
 
 def _record(row: Row, found: Target, answer: Answer | None, condition: str, tries: int) -> Json:

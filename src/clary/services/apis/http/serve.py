@@ -15,13 +15,12 @@ import orjson
 
 from ....clock import now
 from ....ids import request_id as new_request_id
-from ....provider.context import Context
+from ....provider.context import Context, context_of
 from ....provider.errors import AwsError
 from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
-from ...functions.events import context_of
 from .. import proxying
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed

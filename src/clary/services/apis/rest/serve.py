@@ -19,13 +19,12 @@ import orjson
 
 from ....clock import now
 from ....ids import request_id as new_request_id
-from ....provider.context import Context
+from ....provider.context import Context, context_of
 from ....provider.errors import AwsError
 from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
-from ...functions.events import context_of
 from ...process_environment import address, credentials
 from .. import proxying
 from ..functions import Failed, arn_of, invoke
@@ -182,7 +181,7 @@ class Server:
             _verdict(found, arn)
             return found
         except Failed as error:
-            if b'"errorMessage": "Unauthorized"' in error.payload or b'"errorMessage":"Unauthorized"' in error.payload:
+            if _error_message(error) == "Unauthorized":
                 raise Refused("UNAUTHORIZED", "Unauthorized") from None
             log.warning("the authorizer %s of REST API %s failed: %s", authorizer["name"], call.api, error)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -323,7 +322,7 @@ class Server:
                     log.warning("REST API %s: %s", call.api, error)
                     raise Refused("API_CONFIGURATION_ERROR", "Internal server error") from None
                 body = error.payload.decode("utf-8", "replace")
-                failure = str(orjson.loads(error.payload).get("errorMessage", ""))
+                failure = _error_message(error)
         else:
             found = await self._endpoint(integration, call, source, body, overrides)
             status, body, answer.headers = found.status, found.body.decode("utf-8", "replace"), dict(found.headers)
@@ -467,6 +466,11 @@ def _match(wanted: list[str], given: list[str]) -> tuple[tuple[int, ...], dict[s
         else:
             return None
     return (tuple(rank), values) if len(wanted) == len(given) else None
+
+
+def _error_message(error: Failed) -> str:
+    """What a function that failed said; empty where it could not be called."""
+    return str(orjson.loads(error.payload or b"{}").get("errorMessage", ""))
 
 
 def _source(call: Call) -> mapping.Source:
