@@ -17,7 +17,7 @@ import xgboost
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
-from clary.algorithms import recordio
+from clary.algorithms.readers import recordio
 from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, settled, table, train
 from tests.platform import Platform, until
 

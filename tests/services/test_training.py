@@ -88,7 +88,7 @@ def _parquet(rows: np.ndarray) -> bytes:
 
 
 def _recordio(rows: np.ndarray) -> bytes:
-    from clary.algorithms import recordio
+    from clary.algorithms.readers import recordio
 
     def entry(number: int, values: np.ndarray) -> bytes:
         tensor = recordio._message(2, recordio._message(1, values.astype("<f4").tobytes()))

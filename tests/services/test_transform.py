@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from clary.algorithms import recordio
+from clary.algorithms.readers import recordio
 from tests.jobs import IMAGE, ROLE, bucket, csv, job, messages, table, train
 from tests.platform import Platform, until
 from tests.services.test_endpoints import pack

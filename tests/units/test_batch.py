@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clary.algorithms import recordio
+from clary.algorithms.readers import recordio
 from clary.services.jsonpath import PathError, compile_path
 from clary.services.sagemaker.transform.execution import Parameters, parameters
 from clary.services.sagemaker.transform.records import RecordError, bare, payloads, records

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clary.algorithms.environment import UserError
-from clary.algorithms.xgboost import data, hyperparameters
+from clary.algorithms.readers import delimited
+from clary.algorithms.xgboost import hyperparameters
 from clary.control.shipping import escape
 from clary.executors import archives, files
 from clary.executors.local import explain
@@ -82,7 +83,7 @@ def test_exit_codes_in_words() -> None:
     [(b"1,2,3\n4,5,6\n", 2), (b"1;2;3\n", 1), (b"1\t2\t3", 1), (b"1,,3\n", 1), (b'"1",2,3\n', 1)],
 )
 def test_csv(text: bytes, rows: int) -> None:
-    found = data.csv_matrix(text)
+    found = delimited.matrix(text)
     assert found.shape == (rows, 3)
     assert found[0, 0] == 1 and found[0, 2] == 3
 
@@ -91,7 +92,7 @@ def test_large_and_small_csv_are_read_alike() -> None:
     rows = np.random.default_rng(0).random((30_000, 4)).astype(np.float32)
     text = "\n".join(",".join("" if v < 0.01 else repr(float(v)) for v in row) for row in rows).encode()
     assert len(text) > 1 << 20
-    large, small = data.csv_matrix(text), data._slow_csv(text, ",", "x")
+    large, small = delimited.matrix(text), delimited._line_by_line(text, ",", "x", 1)
     assert np.array_equal(large, small, equal_nan=True)
 
 

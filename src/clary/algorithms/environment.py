@@ -24,11 +24,11 @@ class Channel:
     folder: Path
     content_type: str | None
     pipe: bool
+    sharded: bool = False  # every host has a part of the objects
 
-    @property
-    def fifo(self) -> Path:
-        """The FIFO of the first epoch."""
-        return self.folder.with_name(f"{self.name}_0")
+    def fifo_of(self, epoch: int) -> Path:
+        """The FIFO of an epoch."""
+        return self.folder.with_name(f"{self.name}_{epoch}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,11 @@ def training() -> TrainingEnvironment:
     resources = json.loads((config / "resourceconfig.json").read_text())
     channels = {
         name: Channel(
-            name, root / "input" / "data" / name, spec.get("ContentType"), spec.get("TrainingInputMode") == "Pipe"
+            name,
+            root / "input" / "data" / name,
+            spec.get("ContentType"),
+            spec.get("TrainingInputMode") == "Pipe",
+            spec.get("S3DistributionType") == "ShardedByS3Key",
         )
         for name, spec in inputs.items()
     }

@@ -6,73 +6,10 @@ Source: the SageMaker developer guide, "XGBoost hyperparameters", and the messag
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from ..environment import UserError
-
-Params = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameter:
-    """One hyperparameter: how its text is read, which values it takes."""
-
-    read: Callable[[str], Any]
-    valid: Callable[[Any], bool]
-    range: str  # as messages show it
-    required: bool = False
-    library: bool = True  # passed on to the library
-
-
-def _whole(text: str) -> int:
-    value = float(text)
-    if value != int(value):
-        raise ValueError(text)
-    return int(value)
-
-
-def _flag(text: str) -> bool:
-    low = text.lower()
-    if low not in ("true", "false", "1", "0"):
-        raise ValueError(text)
-    return low in ("true", "1")
-
-
-def _integer(low: int | None = None, high: int | None = None, **options: bool) -> Hyperparameter:
-    def valid(value: int) -> bool:
-        return (low is None or value >= low) and (high is None or value <= high)
-
-    return Hyperparameter(_whole, valid, f"[{_edge(low, '-')}, {_edge(high, '+')}]", **options)
-
-
-def _edge(value: float | None, sign: str) -> str:
-    return f"{sign}inf" if value is None else str(value)
-
-
-def _number(low: float | None, high: float | None, low_open: bool = False, high_open: bool = False) -> Hyperparameter:
-    def valid(value: float) -> bool:
-        above = low is None or (value > low if low_open else value >= low)
-        below = high is None or (value < high if high_open else value <= high)
-        return above and below and not math.isnan(value)
-
-    left, right = "(" if low_open or low is None else "[", ")" if high_open or high is None else "]"
-    return Hyperparameter(float, valid, f"{left}{_edge(low, '-')}, {_edge(high, '+')}{right}")
-
-
-def _choice(*values: str, library: bool = True) -> Hyperparameter:
-    return Hyperparameter(str, lambda value: value in values, f"[{', '.join(values)}]", library=library)
-
-
-def _text(library: bool = True) -> Hyperparameter:
-    return Hyperparameter(str, lambda value: True, "any text", library=library)
-
-
-def _switch(library: bool = True) -> Hyperparameter:
-    return Hyperparameter(_flag, lambda value: True, "[true, false]", library=library)
-
+from ..hyperparameters import Hyperparameter, Params, choice, integer, number, switch, text
 
 _UPDATERS = frozenset(
     (
@@ -88,63 +25,63 @@ _OBJECTIVES = (
 )  # fmt: skip
 
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
-    "num_round": _integer(1, required=True, library=False),
-    "num_class": _integer(2),
-    "objective": _choice(*_OBJECTIVES),
-    "eval_metric": _text(),
-    "booster": _choice("gbtree", "gblinear", "dart"),
-    "eta": _number(0, 1),
-    "gamma": _number(0, None),
-    "max_depth": _integer(0),
-    "min_child_weight": _number(0, None),
-    "max_delta_step": _number(0, None),
-    "subsample": _number(0, 1, low_open=True),
-    "colsample_bytree": _number(0, 1, low_open=True),
-    "colsample_bylevel": _number(0, 1, low_open=True),
-    "colsample_bynode": _number(0, 1, low_open=True),
-    "lambda": _number(0, None),
-    "alpha": _number(0, None),
-    "lambda_bias": _number(0, 1),
-    "tree_method": _choice("auto", "exact", "approx", "hist", "gpu_hist"),
-    "sketch_eps": _number(0, 1, True, True),
-    "scale_pos_weight": _number(0, None, low_open=True),
+    "num_round": integer(1, required=True, library=False),
+    "num_class": integer(2),
+    "objective": choice(*_OBJECTIVES),
+    "eval_metric": text(),
+    "booster": choice("gbtree", "gblinear", "dart"),
+    "eta": number(0, 1),
+    "gamma": number(0, None),
+    "max_depth": integer(0),
+    "min_child_weight": number(0, None),
+    "max_delta_step": number(0, None),
+    "subsample": number(0, 1, low_open=True),
+    "colsample_bytree": number(0, 1, low_open=True),
+    "colsample_bylevel": number(0, 1, low_open=True),
+    "colsample_bynode": number(0, 1, low_open=True),
+    "lambda": number(0, None),
+    "alpha": number(0, None),
+    "lambda_bias": number(0, 1),
+    "tree_method": choice("auto", "exact", "approx", "hist", "gpu_hist"),
+    "sketch_eps": number(0, 1, True, True),
+    "scale_pos_weight": number(0, None, low_open=True),
     "updater": Hyperparameter(
-        str, lambda v: all(p.strip() in _UPDATERS for p in v.split(",")), f"[{', '.join(sorted(_UPDATERS))}]"
+        str, lambda v: all(p.strip() in _UPDATERS for p in v.split(",")), f"[{', '.join(sorted(_UPDATERS))}]", "a text"
     ),
-    "dsplit": _choice("row", "col"),
-    "refresh_leaf": _integer(0, 1),
-    "process_type": _choice("default", "update"),
-    "grow_policy": _choice("depthwise", "lossguide"),
-    "max_leaves": _integer(0),
-    "max_bin": _integer(0),
-    "predictor": _choice("auto", "cpu_predictor", "gpu_predictor"),
-    "monotone_constraints": _text(),
-    "interaction_constraints": _text(),
-    "sample_type": _choice("uniform", "weighted"),
-    "normalize_type": _choice("tree", "forest"),
-    "rate_drop": _number(0, 1),
-    "one_drop": _integer(0, 1),
-    "skip_drop": _number(0, 1),
-    "tweedie_variance_power": _number(1, 2, True, True),
-    "huber_slope": _number(0, None, low_open=True),
-    "base_score": _number(0, None),
-    "seed": _integer(-(2**31) + 1, 2**31 - 2),
-    "num_parallel_tree": _integer(1),
-    "nthread": _integer(1),
-    "verbosity": _integer(0, 3),
-    "early_stopping_rounds": _integer(1, library=False),
-    "csv_weights": _integer(0, 1, library=False),
-    "save_model_on_termination": _switch(library=False),
-    "aft_loss_distribution": _choice("normal", "logistic", "extreme"),
-    "aft_loss_distribution_scale": _number(0, None),
-    "deterministic_histogram": _switch(library=False),
-    "single_precision_histogram": _switch(library=False),
-    "sampling_method": _choice("uniform", "gradient_based"),
-    "prob_buffer_row": _number(1, None, low_open=True),
-    "use_dask_gpu_training": _switch(library=False),
-    "_kfold": _integer(2, library=False),
-    "_num_cv_round": _integer(1, library=False),
-    "_tuning_objective_metric": _text(library=False),
+    "dsplit": choice("row", "col"),
+    "refresh_leaf": integer(0, 1),
+    "process_type": choice("default", "update"),
+    "grow_policy": choice("depthwise", "lossguide"),
+    "max_leaves": integer(0),
+    "max_bin": integer(0),
+    "predictor": choice("auto", "cpu_predictor", "gpu_predictor"),
+    "monotone_constraints": text(),
+    "interaction_constraints": text(),
+    "sample_type": choice("uniform", "weighted"),
+    "normalize_type": choice("tree", "forest"),
+    "rate_drop": number(0, 1),
+    "one_drop": integer(0, 1),
+    "skip_drop": number(0, 1),
+    "tweedie_variance_power": number(1, 2, True, True),
+    "huber_slope": number(0, None, low_open=True),
+    "base_score": number(0, None),
+    "seed": integer(-(2**31) + 1, 2**31 - 2),
+    "num_parallel_tree": integer(1),
+    "nthread": integer(1),
+    "verbosity": integer(0, 3),
+    "early_stopping_rounds": integer(1, library=False),
+    "csv_weights": integer(0, 1, library=False),
+    "save_model_on_termination": switch(library=False),
+    "aft_loss_distribution": choice("normal", "logistic", "extreme"),
+    "aft_loss_distribution_scale": number(0, None),
+    "deterministic_histogram": switch(library=False),
+    "single_precision_histogram": switch(library=False),
+    "sampling_method": choice("uniform", "gradient_based"),
+    "prob_buffer_row": number(1, None, low_open=True),
+    "use_dask_gpu_training": switch(library=False),
+    "_kfold": integer(2, library=False),
+    "_num_cv_round": integer(1, library=False),
+    "_tuning_objective_metric": text(library=False),
 }
 ALIASES = {"learning_rate": "eta", "min_split_loss": "gamma", "reg_lambda": "lambda", "reg_alpha": "alpha"}
 _DROPPED = frozenset(("sketch_eps", "predictor", "dsplit", "prob_buffer_row", "lambda_bias"))
@@ -157,23 +94,19 @@ def validate(raw: Mapping[str, str]) -> Params:
         if table.required and name not in named:
             raise UserError(f"Missing required hyperparameter: {name}")
     params: Params = {}
-    for name, text in named.items():
+    for name, given in named.items():
         if (spec := HYPERPARAMETERS.get(name)) is None:
             raise UserError(f"Extraneous hyperparameter found: {name}")
-        text = text.strip().strip('"')
+        given = given.strip().strip('"')
         try:
-            value = spec.read(text)
+            value = spec.read(given)
         except (ValueError, OverflowError):
-            raise UserError(f"Hyperparameter {name}: could not parse value {text} as {_kind(spec)}") from None
+            raise UserError(f"Hyperparameter {name}: could not parse value {given} as {spec.kind}") from None
         if not spec.valid(value):
-            raise UserError(f"Hyperparameter {name}: value {text} not in range {spec.range}")
+            raise UserError(f"Hyperparameter {name}: value {given} not in range {spec.range}")
         params[name] = value
     _dependencies(params)
     return params
-
-
-def _kind(spec: Hyperparameter) -> str:
-    return {_whole: "an integer", float: "a number", _flag: "a boolean"}.get(spec.read, "a text")
 
 
 def _dependencies(params: Params) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import recordio
+from ..readers import recordio
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]

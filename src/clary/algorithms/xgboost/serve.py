@@ -14,28 +14,20 @@ from numpy.typing import NDArray
 
 from ...serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
 from .. import multi_model, serving
+from ..contract import CSV, LIBSVM, RECORDIO
 from ..environment import UserError, base
+from ..readers.source import parameters
+from ..requests import Refused
 from . import data, forest, model, output
 from .runtime import library
 
 Floats = NDArray[np.float32]
 
-_TYPES = {
-    "text/csv": "csv", "csv": "csv", "text/libsvm": "libsvm", "text/x-libsvm": "libsvm",
-    "application/x-recordio-protobuf": "recordio",
-}  # fmt: skip
+_TYPES = (CSV, LIBSVM, RECORDIO)
 _ACCEPTED = ("text/csv", "application/json")
 _ACCEPTED_SELECTED = (*_ACCEPTED, "application/jsonlines", "application/x-recordio-protobuf")
 _NUMERIC = b"0123456789.,-+eE \r\n"
 _MAX_BODY = 6 << 20
-
-
-class Refused(Exception):
-    """A request that is answered with a status of its own."""
-
-    def __init__(self, status: int, text: str):
-        super().__init__(text)
-        self.status = status
 
 
 def main() -> int:
@@ -169,9 +161,8 @@ class Predictor:
             return _answer(204, b"text/csv; charset=utf-8", b"")
         if len(body) > self._limit:
             raise Refused(413, f"the payload has {len(body)} bytes, MAX_CONTENT_LENGTH allows {self._limit}")
-        name = content_type.partition(";")[0].strip().lower() or "text/csv"
-        kind = _TYPES.get(name)
-        if kind is None:
+        kind = parameters(content_type)[0] or CSV
+        if kind not in _TYPES:
             raise Refused(415, f"Content-type {content_type} is not supported. Supported: {', '.join(_TYPES)}")
         wanted = self._accepted(accept)
         features = data.payload(body, kind)
@@ -200,14 +191,14 @@ class Predictor:
 
     def _check_width(self, features: Any, kind: str) -> None:
         width = features.shape[1]
-        if kind == "libsvm":
+        if kind == LIBSVM:
             if width < self._columns:
                 features.resize((features.shape[0], self._columns))
             wrong = width > self._columns + 1
         else:
             wrong = width not in (self._columns, self._columns + 1)
         if wrong:
-            text = f"Feature size of {kind} inference data {width} is not consistent with feature size of trained model {self._columns}."
+            text = f"Feature size of {kind.rpartition('/')[2]} inference data {width} is not consistent with feature size of trained model {self._columns}."
             raise Refused(400, f"Unable to evaluate payload provided: {text}")
 
     def _predict(self, number: int, features: Any, margin: bool = False) -> Floats:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..environment import TrainingEnvironment, UserError, fail, training
+from ..readers.table import Table, concatenate
 from . import hyperparameters, metrics, model
-from .data import Table, read_channel
+from .data import read_channel
 from .runtime import library
 
 Params = dict[str, Any]
@@ -227,8 +228,6 @@ def _resume(environment: TrainingEnvironment) -> tuple[int, Any]:
 def _cross_validate(environment: TrainingEnvironment, params: Params, train: Table, validation: Table | None) -> None:
     """Repeated k-fold over all data: a model and held-out predictions for each fold, one line of means."""
     from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
-
-    from .data import concatenate
 
     xgboost = library()
     table = concatenate([train, validation]) if validation is not None else train

@@ -324,7 +324,8 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
     runtime = resolve(container["Image"])
     environment = base_environment(platform, row, variant["Role"], _SECONDS)
     environment |= {
-        "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "SAGEMAKER_SAFE_PORT_RANGE": "21000-21999",
+        "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "CLARY_ALGORITHM": runtime.name,
+        "SAGEMAKER_SAFE_PORT_RANGE": "21000-21999",
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     library: tuple[Mount, ...] = ()

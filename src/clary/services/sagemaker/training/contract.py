@@ -130,7 +130,7 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
     addresses = _addresses(row, all_hosts)
     environment = {
         **base_environment(platform, row, row.spec["RoleArn"], row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
-        "TRAINING_JOB_NAME": row.name, "TRAINING_JOB_ARN": row.arn, "CLARY_IMAGE_TAG": runtime.tag,
+        "CLARY_ALGORITHM": runtime.name, "TRAINING_JOB_NAME": row.name, "TRAINING_JOB_ARN": row.arn, "CLARY_IMAGE_TAG": runtime.tag,
         "CURRENT_HOST": host.name, "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
     }  # fmt: skip
     mounts = [Mount(str(host.ml), "/opt/ml", True), Mount(str(host.folder / "tmp"), "/tmp", True)]

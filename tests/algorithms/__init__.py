@@ -1,0 +1,1 @@
+"""Built-in algorithms: quality against known figures, formats, bad input."""
