@@ -7,6 +7,7 @@ python docs/generate.py --check    fail when a page is stale
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -143,7 +144,44 @@ def states() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"coverage.md": coverage, "settings.md": settings, "command-line.md": command_line, "states.md": states}
+def algorithms() -> str:
+    """What every built-in algorithm takes and tells, from its declaration."""
+    from clary.algorithms.catalogue import algorithms as declared
+
+    lines = ["# Built-in algorithms\n", "From the declarations in `src/clary/algorithms/*/declaration.py`.\n"]
+    lines += ["| algorithm | repositories | needs |", "| --- | --- | --- |"]
+    found = sorted(declared().values(), key=lambda a: a.title)
+    for each in found:
+        needs = f"`pip install 'clary[{each.extra}]'`" if each.extra else ""
+        lines.append(f"| [{each.title}](#{each.name}) | {_code(each.repositories)} | {needs} |")
+    for each in found:
+        channels = ", ".join(f"`{c.name}`" if c.required else f"`{c.name}` (optional)" for c in each.channels)
+        lines += [
+            f'\n## <a name="{each.name}"></a>{each.title}\n',
+            f"Channels: {channels}. They hold {_code(each.files)}.",
+            f"Requests: {_code(each.requests)}; answers: {_code(each.answers)}.\n",
+            "| hyperparameter | takes | default |",
+            "| --- | --- | --- |",
+        ]
+        for name, spec in each.hyperparameters.items():
+            default = "**required**" if spec.required else "" if spec.default is None else f"`{spec.default}`"
+            lines.append(f"| `{name}` | {spec.kind} in {spec.range} | {default} |".replace("|, ", "\\|, "))
+        metrics = sorted({m.name for m in each.metrics})
+        lines.append(f"\n<details><summary>Metrics: {len(metrics)}</summary>\n\n{_code(metrics)}\n\n</details>")
+    return "\n".join(lines) + "\n"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+PAGES = {
+    "algorithms.md": algorithms,
+    "coverage.md": coverage,
+    "settings.md": settings,
+    "command-line.md": command_line,
+    "states.md": states,
+}
 
 
 def main() -> int:

@@ -57,6 +57,15 @@ def test_sdk_v2_hosting(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert len(set(found)) == 1
 
 
+def test_sdk_v2_algorithms(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """The SDK's own classes of built-in algorithms; one of them on two instances."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_algorithms.py", tmp_path)
+    named = ("KMEANS", "PCA", "LINEARLEARNER", "KNN", "FACTORIZATIONMACHINES", "RANDOMCUTFOREST", "LDA", "BATCH")
+    for name in named:
+        assert f"{name} " in printed
+    assert "'train:msd'" in printed and "'train:objective_loss:final'" in printed
+
+
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v3", "sdk_v3.py", tmp_path)
     assert "SCRIPT algo-1 ['d.csv']" in printed
