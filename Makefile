@@ -21,6 +21,12 @@ $(BIN)/.installed: pyproject.toml $(UV)
 	@$(UV) pip install --python $(BIN)/python --editable . --group dev
 	@touch $@
 
+# What the optional extras bring: libraries of some built-in algorithms. pip rather than uv, for it finds local wheels.
+$(BIN)/.algorithms: requirements/algorithms.txt $(BIN)/.installed
+	@echo "Setting up the algorithms' libraries (once) …"
+	@.cache/uv/bin/pip --quiet --disable-pip-version-check --python $(BIN)/python install --requirement $<
+	@touch $@
+
 # The clients' own environments: what users have, pinned, apart from ours.
 .envs/%/.installed: requirements/%.txt $(UV)
 	@echo "Setting up the client environment $* (once) …"
@@ -34,7 +40,7 @@ quickstart: $(BIN)/.installed .envs/sdk-v2/.installed ## train, deploy and call 
 run: $(BIN)/.installed ## start the platform in the foreground
 	@$(BIN)/clary up
 
-check: $(BIN)/.installed ## what must hold before a commit: style, types, import contracts, generated pages
+check: $(BIN)/.algorithms ## what must hold before a commit: style, types, import contracts, generated pages
 	@$(BIN)/ruff format --check --quiet src tests examples bench docs
 	@$(BIN)/ruff check --quiet src tests examples bench docs
 	@$(BIN)/mypy
@@ -49,10 +55,10 @@ fix: $(BIN)/.installed ## format, and mend what can be mended
 test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed ## everything
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-fast: $(BIN)/.installed ## the tests that need no client environments
-	@$(BIN)/pytest tests/wire tests/services tests/control tests/units
+fast: $(BIN)/.algorithms ## the tests that need no client environments
+	@$(BIN)/pytest tests/wire tests/services tests/control tests/units tests/algorithms
 
-bench: $(BIN)/.installed .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
+bench: $(BIN)/.algorithms .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
 	@$(BIN)/python -m bench
 
 docs: $(BIN)/.installed ## write the generated pages

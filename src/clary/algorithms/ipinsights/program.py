@@ -113,7 +113,7 @@ def _step(network: Network, optimizers: Any, entities: Ints, addresses: Ints, jo
     loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
     for optimizer in optimizers:
         optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for optimizer in optimizers:
         optimizer.step()
     return float(loss.detach()), int(((scores > 0) == (labels > 0.5)).sum()), len(every)
