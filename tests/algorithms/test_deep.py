@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from clary.algorithms import ndarray
+from clary.algorithms.blazingtext import fasttext
 from tests.algorithms.test_tables import griffiths
 from tests.algorithms.trainer import ask, csv, dense_records, run, sparse_records
 
@@ -171,4 +172,105 @@ def test_object2vec_finds_negatives_and_takes_vectors_from_elsewhere(tmp_path: P
 def test_object2vec_refuses(tmp_path: Path, row: bytes, words: str) -> None:
     options = {"enc0_max_seq_len": 1, "enc0_vocab_size": 8}
     found = run(tmp_path, "object2vec", options, {"train": (JSONLINES, b'{"label":1,"in0":[1],"in1":[1]}\n' + row)})
+    assert found.code == 1 and words in found.failure
+
+
+def sentences(count: int, seed: int = 0) -> list[str]:
+    """Texts about food or about machines."""
+    random = np.random.default_rng(seed)
+    topics = {"food": ["bread", "cheese", "apple", "soup", "dinner", "cook", "taste", "sweet"], "machines": ["engine", "wheel", "motor", "gear", "drive", "oil", "speed", "steel"]}  # fmt: skip
+    common = ["the", "a", "of", "and", "very", "some", "with", "more"]
+    found = []
+    for _ in range(count):
+        label = str(random.choice(list(topics)))
+        words = [*random.choice(topics[label], 4), *random.choice(common, 4)]
+        random.shuffle(words)
+        found.append(f"__label__{label} {' '.join(words)}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"word_ngrams": 1}, {"early_stopping": "True", "patience": 2, "min_epochs": 2}]
+)
+def test_blazingtext_classifies(tmp_path: Path, options: dict[str, Any]) -> None:
+    texts = sentences(400)
+    given = {"mode": "supervised", "vector_dim": 16, "buckets": 5000, "epochs": 10, "learning_rate": 0.3, "min_count": 2, **options}  # fmt: skip
+    train, test = ("\n".join(part).encode() for part in (texts[:300], texts[300:]))
+    found = run(tmp_path, "blazingtext", given, {"train": ("text/plain", train), "validation": ("", test)})
+    assert found.code == 0, found.log
+    assert found.metric("validation:accuracy")[0] >= 0.97 and found.metric("train:accuracy")
+    assert ("Storing best weights" in found.log) == ("early_stopping" in options)
+    model = fasttext.load(tmp_path / "model" / "model.bin")
+    assert sorted(model.labels) == ["__label__food", "__label__machines"] and fasttext.END in model.index
+    assert model.inputs.shape == (len(model.words) + (0 if "word_ngrams" in options else 5000), 16)
+    body = orjson.dumps({"instances": ["the sweet soup", "oil of the motor"], "configuration": {"k": 2}})
+    _, kind, answer = found.ask(body, JSON, "text/csv")
+    rows = orjson.loads(answer)
+    assert kind == JSON and [row["label"][0] for row in rows] == ["__label__food", "__label__machines"]
+    assert all(sum(row["prob"]) == pytest.approx(1, abs=1e-5) for row in rows)
+    _, kind, answer = found.ask(b'{"source":"sweet soup"}\n{"source":"motor","k":2}\n', JSONLINES)
+    assert kind == JSONLINES and [len(orjson.loads(line)["label"]) for line in answer.splitlines()] == [1, 2]
+    for bad in (b'{"instances":[1]}', b'{"instances":["a"],"configuration":{"k":"x"}}', b'{"instances":["a"],"configuration":{"k":0}}'):  # fmt: skip
+        assert found.ask(bad, JSON)[0] == 400
+
+
+@pytest.mark.parametrize("mode", ["skipgram", "cbow", "batch_skipgram"])
+def test_blazingtext_learns_word_vectors(tmp_path: Path, mode: str) -> None:
+    texts = "\n".join(line.partition(" ")[2] for line in sentences(1500)).encode()
+    given = {"mode": mode, "vector_dim": 16, "epochs": 10, "sampling_threshold": 0.01, "min_count": 2}
+    found = run(tmp_path, "blazingtext", given, {"train": ("", texts)})
+    assert found.code == 0, found.log
+    assert found.metric("train:mean_rho") and "Progress: 100.00%" in found.log
+    assert orjson.loads((tmp_path / "model" / "eval.json").read_bytes())["EN-WS-353-ALL.txt"]["total_pairs"] == 353
+    _, _, answer = found.ask(b'{"instances":["soup","bread","motor","nonsense"]}', JSON)
+    vectors = {row["word"]: np.array(row["vector"]) for row in orjson.loads(answer)}
+    near, far = (_cosine(vectors["soup"], vectors[other]) for other in ("bread", "motor"))
+    assert near > far and not vectors["nonsense"].any()
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_blazingtext_composes_vectors_of_parts(tmp_path: Path) -> None:
+    from gensim.models.fasttext import load_facebook_model
+
+    texts = "\n".join(line.partition(" ")[2] for line in sentences(500)).encode()
+    given = {
+        "mode": "skipgram",
+        "subwords": "True",
+        "vector_dim": 8,
+        "buckets": 2000,
+        "epochs": 3,
+        "evaluation": "false",
+    }
+    found = run(tmp_path, "blazingtext", given, {"train": ("", texts)})
+    assert found.code == 0, found.log
+    _, _, answer = found.ask('{"instances":["soup","soups","größe"]}'.encode(), JSON)
+    reference = load_facebook_model(str(tmp_path / "model" / "vectors.bin")).wv
+    rows = orjson.loads(answer)
+    for row in rows[1:]:
+        assert row["vector"] == pytest.approx(reference[row["word"]].tolist(), abs=1e-5)
+    assert rows[0]["vector"] == pytest.approx(reference["soup"].tolist(), abs=1e-3)
+
+
+def test_hashes_are_fasttexts() -> None:
+    """Values of fastText 0.9.2's own functions."""
+    assert fasttext.hashed("") == 2166136261 and fasttext.hashed("a") == 0xE40C292C
+    assert fasttext.pieces("ab", 3, 6, 10**9) == [fasttext.hashed(p) % 10**9 for p in ("<ab", "<ab>", "ab>")]
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "words"),
+    [
+        ({"mode": "supervised"}, b"no label here\n" * 9, "No text of the train channel has a label"),
+        ({"mode": "supervised"}, b"__label__a rare\n", "occurs min_count (5) times"),
+        ({"mode": "supervised"}, b'{"source": 1}\n', "line 1 of part-0 is no JSON line"),
+        ({"mode": "skipgram"}, b"few words\n", "occurs min_count (5) times"),
+        ({"mode": "skipgram"}, b"", "No data was found"),
+        ({"mode": "other"}, b"x", "is not valid under any of the given schemas"),
+    ],
+)
+def test_blazingtext_refuses(tmp_path: Path, options: dict[str, Any], data: bytes, words: str) -> None:
+    found = run(tmp_path, "blazingtext", {"min_count": 5, **options}, {"train": ("", data)})
     assert found.code == 1 and words in found.failure

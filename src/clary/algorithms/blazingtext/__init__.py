@@ -1,0 +1,1 @@
+"""Built-in algorithm: BlazingText, word vectors and text classification."""
