@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 import time
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,29 @@ def archive(platform: Platform, uri: str) -> dict[str, bytes]:
         return {m.name: packed.extractfile(m).read() for m in packed if m.isfile()}  # type: ignore[union-attr]
 
 
-def script(platform: Platform, where: str, text: str, **files: str) -> dict[str, str]:
+def script(platform: Platform, where: str, text: str, **files: str | bytes) -> dict[str, str]:
     """Hyperparameters that run a script."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as packed:
         for name, content in {"main.py": text, **files}.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(content.encode())
-            packed.addfile(entry, io.BytesIO(content.encode()))
+            data = content if isinstance(content, bytes) else content.encode()
+            entry.size = len(data)
+            packed.addfile(entry, io.BytesIO(data))
     platform.client("s3").put_object(Bucket=where, Key="code/sourcedir.tar.gz", Body=out.getvalue())
     return {"sagemaker_program": '"main.py"', "sagemaker_submit_directory": f'"s3://{where}/code/sourcedir.tar.gz"'}
+
+
+def wheel(name: str, text: str) -> bytes:
+    """A package of one module."""
+    out = io.BytesIO()
+    about = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr(f"{name}.py", text)
+        packed.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(f"{about}/RECORD", f"{name}.py,,\n{about}/METADATA,,\n{about}/WHEEL,,\n{about}/RECORD,,\n")
+    return out.getvalue()
 
 
 def test_a_job_trains_and_tells_everything(platform: Platform, name: str) -> None:
@@ -455,3 +469,61 @@ def test_every_objective_trains_and_predicts(
     lines = answer[1].decode().split()
     assert len(lines) == 4
     assert all(len(line.split(",")) == (2 if objective == "multi:softprob" else 1) for line in lines)
+
+
+PACKAGE = "tinypackage-1.0-py3-none-any.whl"
+REQUIRES = """import sys, tinypackage, numpy
+print("LOADED", tinypackage.VALUE, tinypackage.__file__)
+try:
+    open(tinypackage.__file__, "a")
+except OSError as error:
+    print("WRITING", type(error).__name__)
+"""
+
+
+def scripted(platform: Platform, name: str, text: str, **files: str | bytes) -> dict[str, Any]:
+    """A job that runs a script."""
+    platform.client("s3").create_bucket(Bucket=name)
+    given = script(platform, name, text, **files)
+    return unfed(job(name, name, hyperparameters=given))
+
+
+def unfed(request: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The job without channels."""
+    return {k: v for k, v in {**request, **changes}.items() if k != "InputDataConfig"}
+
+
+def test_requirements_are_installed_once(sqlite_platform: Platform, name: str) -> None:
+    files = {"requirements.txt": f"numpy\n./{PACKAGE}\n", PACKAGE: wheel("tinypackage", f"VALUE = '{name}'\n")}
+    found = train(sqlite_platform, scripted(sqlite_platform, name, REQUIRES, **files))
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    printed = messages(sqlite_platform, GROUP, f"{name}/")
+    assert printed[0] == "Installing dependencies from requirements.txt"
+    assert f"LOADED {name} /opt/packages/tinypackage.py" in printed
+    assert any(line.startswith("WRITING ") for line in printed)
+    assert not any("numpy==" in line for line in printed)  # it is there already
+    again = unfed(job(f"{name}-2", name, hyperparameters=found["HyperParameters"]), EnableNetworkIsolation=True)
+    found = train(sqlite_platform, again)
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    assert messages(sqlite_platform, GROUP, f"{name}-2/")[0].startswith("Dependencies of requirements.txt are installed already")  # fmt: skip
+
+
+def test_requirements_that_cannot_be_met(sqlite_platform: Platform, name: str) -> None:
+    files = {"requirements.txt": "./missing-1.0-py3-none-any.whl\n"}
+    found = train(sqlite_platform, scripted(sqlite_platform, name, "print('never')", **files))
+    assert found["TrainingJobStatus"] == "Failed"
+    reason = found["FailureReason"]
+    assert reason.startswith("AlgorithmError: InstallRequirementsError:\nExitCode 1\nErrorMessage ")
+    assert "missing-1.0" in reason and 'Command "uv pip install -r requirements.txt"' in reason
+    printed = messages(sqlite_platform, GROUP, f"{name}/")
+    assert printed[0] == "Installing dependencies from requirements.txt" and "never" not in printed
+
+
+def test_hyperparameters_reach_scripts_as_the_toolkit_spells_them(sqlite_platform: Platform, name: str) -> None:
+    text = "import sys, os\nprint('ARGUMENTS', *sys.argv[1:], sep='|')\nprint(os.environ['SM_HP_FLAG'])"
+    asked = scripted(sqlite_platform, name, text)
+    more = {"flag": "true", "sizes": "[1, 2]", "n": "5", "none": "null", "pairs": '{"b": 1, "a": "x"}', "word": '"adam"', "plain": "a b"}  # fmt: skip
+    asked["HyperParameters"] |= more
+    assert train(sqlite_platform, asked)["TrainingJobStatus"] == "Completed"
+    printed = messages(sqlite_platform, GROUP, f"{name}/")
+    assert "ARGUMENTS|--flag|True|-n|5|--none||--pairs|a=x,b=1|--plain|a b|--sizes|[1, 2]|--word|adam" in printed

@@ -262,7 +262,7 @@ def _unconfined(spec: ProcessSpec) -> int:
     """No namespaces: paths of the contract become paths of this machine, and only file permissions keep jobs apart."""
     spec = replace(
         spec,
-        environment={k: _outside(spec, v) for k, v in spec.environment.items()} | _base(spec),
+        environment={k: _outside_each(spec, k, v) for k, v in spec.environment.items()} | _base(spec),
         command=tuple(_outside(spec, part) for part in spec.command),
         directory=_outside(spec, spec.directory),
     )
@@ -280,6 +280,13 @@ def _outside(spec: ProcessSpec, text: str) -> str:
         if text == mount.target or text.startswith(mount.target + "/"):
             return mount.source + text[len(mount.target) :]
     return text
+
+
+def _outside_each(spec: ProcessSpec, name: str, text: str) -> str:
+    """A variable's value; of a list of paths each."""
+    if name in ("PATH", "PYTHONPATH"):
+        return ":".join(_outside(spec, part) for part in text.split(":"))
+    return _outside(spec, text)
 
 
 def _base(spec: ProcessSpec) -> dict[str, str]:

@@ -83,8 +83,8 @@ def _unpack_channel(directory: Any, code: Path) -> None:
 
 
 def check_requirements(path: Path) -> None:
-    """Packages cannot be installed yet: say which ones are missing instead of failing at an import."""
-    if not path.is_file():
+    """Say which packages are missing, where the platform did not install them, instead of failing at an import."""
+    if not path.is_file() or os.environ.get("CLARY_PACKAGES"):
         return
     from importlib.metadata import PackageNotFoundError, version
 
@@ -102,8 +102,9 @@ def check_requirements(path: Path) -> None:
             missing.append(wanted)
     if missing:
         raise UserError(
-            f"ClientError: requirements.txt names packages that are not installed here: {', '.join(missing)}. Clary does "
-            "not install requirements yet; install them in the environment that runs Clary."
+            f"ClientError: requirements.txt names packages that are not installed here: {', '.join(missing)}. The "
+            "packages of a job's or model's own code are installed; those of models behind a multi-model endpoint are "
+            "not: install them in the environment that runs Clary."
         )
 
 
@@ -112,9 +113,16 @@ def _arguments(values: Json) -> list[str]:
     found: list[str] = []
     for name in sorted(values):
         value = values[name]
-        text = value if isinstance(value, str) else json.dumps(value)
+        text = _argument(value)
         found += (f"-{name}" if len(name) == 1 else f"--{name}", text)
     return found
+
+
+def _argument(value: Any) -> str:
+    """A value on the command line, as the training toolkit writes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{k}={value[k]}" for k in sorted(value))
+    return "" if value is None else str(value)
 
 
 def _command(code: Path, program: str, arguments: list[str]) -> list[str]:

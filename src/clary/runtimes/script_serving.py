@@ -21,7 +21,7 @@ from ..serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
 from .context import Context, takes_context
 from .script_mode import check_requirements
 
-_JSON, _CSV, _NPY = "application/json", "text/csv", "application/x-npy"
+_JSON, _CSV, NPY = "application/json", "text/csv", "application/x-npy"
 
 
 class Unsupported(Exception):
@@ -87,14 +87,24 @@ class Handlers:
                 return lambda *given: found(*given, context=self.context)
             return found
 
-        self.model_fn = own("model_fn", _default_model)
-        self.input_fn = own("input_fn", read)
-        self.predict_fn = own("predict_fn", lambda data, model: model.predict(data))
-        self.output_fn = own("output_fn", write)
+        model, reading, predict, writing = _defaults()
+        self.model_fn = own("model_fn", model)
+        self.input_fn = own("input_fn", reading)
+        self.predict_fn = own("predict_fn", predict)
+        self.output_fn = own("output_fn", writing)
         self.transform_fn: Callable[..., Any] | None = None
         if hasattr(module, "transform_fn"):
             self.transform_fn = own("transform_fn", write)
         self.execution_parameters_fn: Callable[[], Any] | None = getattr(module, "execution_parameters_fn", None)
+
+
+def _defaults() -> tuple[Callable[..., Any], ...]:
+    """What the image's framework does where the script says nothing."""
+    if os.environ.get("CLARY_ALGORITHM") == "pytorch":
+        from . import pytorch
+
+        return pytorch.model, pytorch.read, pytorch.predict, pytorch.write
+    return _default_model, read, lambda data, model: model.predict(data), write
 
 
 def _default_model(folder: str) -> Any:
@@ -127,13 +137,13 @@ def read(body: Any, content_type: str) -> Any:
     """The default ``input_fn``: npy, CSV and JSON to arrays."""
     kind = content_type.partition(";")[0].strip().lower()
     data = body if isinstance(body, bytes) else str(body).encode()
-    if kind == _NPY:
+    if kind == NPY:
         return np.load(io.BytesIO(data), allow_pickle=False)
     if kind == _CSV:
         return np.genfromtxt(io.BytesIO(data), delimiter=",", dtype=np.float32, ndmin=2)
     if kind == _JSON:
         return np.array(json.loads(data))
-    raise Unsupported(415, f"content type {content_type} is not supported; use {_NPY}, {_CSV} or {_JSON}")
+    raise Unsupported(415, f"content type {content_type} is not supported; use {NPY}, {_CSV} or {_JSON}")
 
 
 def write(prediction: Any, accept: str) -> Any:
@@ -142,17 +152,17 @@ def write(prediction: Any, accept: str) -> Any:
     if kind in ("", "*/*"):
         kind = _JSON
     values = np.asarray(prediction)
-    if kind == _NPY:
+    if kind == NPY:
         out = io.BytesIO()
         np.save(out, values, allow_pickle=False)
-        return out.getvalue(), _NPY
+        return out.getvalue(), NPY
     if kind == _CSV:
         rows = np.atleast_1d(values)
         text = "\n".join(",".join(map(str, np.atleast_1d(r).tolist())) for r in rows)
         return text, _CSV
     if kind == _JSON:
         return json.dumps(values.tolist()), _JSON
-    raise Unsupported(406, f"accept type {accept} is not supported; use {_NPY}, {_CSV} or {_JSON}")
+    raise Unsupported(406, f"accept type {accept} is not supported; use {NPY}, {_CSV} or {_JSON}")
 
 
 def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:

@@ -26,7 +26,7 @@ from ...serving import frames
 from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
-from . import models
+from . import models, packages
 from .images import python, resolve
 from .instances import memory_limit
 from .runtime_environment import base_environment
@@ -207,7 +207,7 @@ def stage(platform: Platform, row: Row, fleet: Json, cancel: threading.Event) ->
         for part, container in enumerate(variant["Containers"]):
             target = models_folder(platform, row, fleet, variant, part)
             if not target.exists():
-                _stage_container(platform, container, variant["Role"], target)
+                _stage_container(platform, container, variant, target, cancel)
 
 
 def models_folder(platform: Platform, row: Row, fleet: Json, variant: Json, part: int) -> Path:
@@ -243,18 +243,28 @@ def stage_model(platform: Platform, uri: str, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _stage_container(platform: Platform, container: Json, role: str, target: Path) -> None:
-    aside = target.with_name(f".{target.name}.new")
+def _stage_container(platform: Platform, container: Json, variant: Json, target: Path, cancel: threading.Event) -> None:
+    aside, role = target.with_name(f".{target.name}.new"), variant["Role"]
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         _fetch(platform, container, aside)
     except (NoSuchBucket, NoSuchObject):
         raise ArtifactError(
-            f'Could not find model data at {_url(container)}. Please ensure that the role "{role}" exists and that the '
-            "object exists at the S3 URI."
+            f'Could not find model data at {_url(container)}. Please ensure that the role "{role}" exists and that '
+            "the object exists at the S3 URI."
         ) from None
+    try:
+        digest, _ = packages.ensure(platform, aside / "code", not variant["Isolated"], cancel)
+    except packages.PackagesError as error:
+        raise ArtifactError(str(error)) from None
+    _packages_note(target).write_text(digest)
     os.rename(aside, target)
+
+
+def _packages_note(models: Path) -> Path:
+    """Says which packages the code beside a model needs."""
+    return models.with_name(f".{models.name}.{packages.NOTE}")
 
 
 def _url(container: Json) -> str:
@@ -343,6 +353,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)
     artifacts = models_folder(platform, row, fleet, variant, slot.part)
+    library += packages.mounted(platform, _packages_note(artifacts), environment)
     return ProcessSpec(
         id=f"{row.uid}-{fleet['number']}-{slot.key}-{slot.attempt}",
         folder=str(slot.folder),

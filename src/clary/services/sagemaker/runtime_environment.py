@@ -6,11 +6,17 @@ from ...provider.platform import Platform
 from ...store.rows import Row
 from ..process_environment import address, credentials, system
 
+_PIP = {
+    "PIP_TARGET": "/tmp/pip", "PYTHONPATH": "/tmp/pip", "PIP_NO_CACHE_DIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_ROOT_USER_ACTION": "ignore", "PIP_PROGRESS_BAR": "off",
+}  # fmt: skip
+"""What a script installs by itself goes to where it can write, and is found there."""
+
 
 def base_environment(platform: Platform, row: Row, role_arn: str, seconds: float) -> dict[str, str]:
     """Region, endpoint, and a session of the execution role that outlives the process."""
     endpoint = address(platform.settings)
     return {
         **system(), **credentials(platform, row.account, row.region, role_arn, "SageMaker", seconds + 86400),
-        "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint, "OMP_WAIT_POLICY": "PASSIVE",
+        **_PIP, "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint, "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....settings import Settings
 from ....store.rows import Row
+from .. import packages
 from ..images import python, resolve
 from ..instances import memory_limit
 from ..runtime_environment import base_environment
@@ -141,6 +142,7 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         if not local.startswith("/opt/ml/"):
             mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
     environment |= row.spec.get("Environment") or {}
+    mounts += packages.mounted(platform, host.folder.parent / packages.NOTE, environment)
     return ProcessSpec(
         id=f"{run_id(row)}-{host.name}",
         folder=str(host.folder),

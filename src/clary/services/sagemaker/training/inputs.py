@@ -17,8 +17,9 @@ from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
 from ....store.object import NoSuchBucket, Object, split_uri
 from ....store.rows import Row
+from .. import packages
 from ..input_objects import InputError, Item, list_items, relative
-from .contract import Host, checkpoint_folder, hosts, run_id, write_configuration
+from .contract import Host, checkpoint_folder, hosts, hyperparameters, run_id, write_configuration
 
 Json = dict[str, Any]
 STAGED = "staged"
@@ -41,6 +42,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
         for host in all_hosts:
             _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
     _fetch_code(platform, row, all_hosts)
+    _install_packages(platform, row, all_hosts, cancel)
     uid = uid_of(run_id(row))
     if uid:
         for host in all_hosts:
@@ -55,6 +57,7 @@ def _fetch_code(platform: Platform, row: Row, all_hosts: list[Host]) -> None:
     text = (row.spec.get("HyperParameters") or {}).get("sagemaker_submit_directory", "")
     uri = text.strip().strip('"')
     if not uri.startswith("s3://"):
+        _unpack_channel(uri, all_hosts)
         return
     try:
         found = platform.objects.find(*split_uri(uri))
@@ -72,6 +75,35 @@ def _fetch_code(platform: Platform, row: Row, all_hosts: list[Host]) -> None:
             raise InputError(f"ClientError: The source archive {uri} cannot be unpacked: {error}") from None
         finally:
             archive.unlink()
+
+
+def _unpack_channel(path: str, all_hosts: list[Host]) -> None:
+    """The source archive that came as an input channel, as it does when the network is isolated."""
+    if not path.startswith("/opt/ml/input/data/") or ".." in path:
+        return
+    for host in all_hosts:
+        archive = host.ml / PurePosixPath(path).relative_to("/opt/ml")
+        if archive.is_file():
+            try:
+                unpack(archive, host.ml / "code")
+            except ArchiveError as error:
+                raise InputError(f"ClientError: The source archive {path} cannot be unpacked: {error}") from None
+
+
+def _install_packages(platform: Platform, row: Row, all_hosts: list[Host], cancel: threading.Event) -> None:
+    """What the code's requirements.txt names; the log of it begins the hosts' logs."""
+    if "sagemaker_program" not in hyperparameters(row):
+        return
+    network = not row.spec.get("EnableNetworkIsolation", False)
+    try:
+        digest, said = packages.ensure(platform, all_hosts[0].ml / "code", network, cancel)
+    except packages.PackagesError as error:
+        (all_hosts[0].folder / "log").write_text(error.log)
+        raise InputError(str(error)) from None
+    if digest:
+        (all_hosts[0].folder.parent / packages.NOTE).write_text(digest)
+        for host in all_hosts:
+            (host.folder / "log").write_text(said)
 
 
 def _own(folder: Path, uid: int) -> None:
