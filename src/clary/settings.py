@@ -33,6 +33,9 @@ class Settings:
     ephemeral: bool = _setting(False, "Keep nothing: a temporary home, no syncing to disk.")
     hold_seconds: float = _setting(8.0, "How long a Describe waits for a transition to end, from its beginning.")
     sandbox: str = _setting("auto", "`auto`, `on` (refuse to run jobs without one) or `off`.")
+    training_overcommit: float = _setting(
+        4.0, "How many times the machine's cores and memory may be promised to training jobs; further ones wait."
+    )
     stop_seconds: float = _setting(120.0, "Grace between SIGTERM and SIGKILL when a training job is stopped.")
     drain_seconds: float = _setting(30.0, "Grace for a replica that no longer gets requests.")
     startup_seconds: float = _setting(240.0, "How long a replica may take to answer its first ping.")

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from clary.services.sagemaker.endpoints import machine as endpoints
 from clary.services.sagemaker.training import machine as training
+from clary.services.sagemaker.training.capacity import Ledger, Need
 from clary.services.sagemaker.training.machine import Job, Seen, Verdict, step
 from clary.services.sagemaker.transform import machine as transform
+from clary.store.rows import Key
 
 
 def test_a_job_goes_its_way() -> None:
@@ -204,3 +206,56 @@ def test_a_transform_job_ends_once_and_otherwise_looks_again(
         if job.over:
             final = job.phase
             assert job.verdict is not None and job.verdict.phase == final
+
+
+def test_an_interrupted_job_begins_anew_and_counts_its_time() -> None:
+    job = replace(Job("j", "Training", began=100.0, limit=60.0), interrupt=1)
+    decided = step(job, Seen(run="running"), 110.0)
+    assert (decided.job.phase, decided.do) == ("Interrupting", ("stop",))
+    assert step(decided.job, Seen(run="running"), 111.0).do == ("stop",)
+    decided = step(decided.job, Seen(run="exited"), 120.0)
+    assert (decided.job.phase, decided.do, decided.job.ran) == ("Interrupted", ("discard",), 20.0)
+    assert (decided.job.attempts, decided.job.interruptions) == (1, 1)
+    job = step(decided.job, Seen(), 130.0).job
+    job = step(job, Seen(inputs="done"), 130.0).job
+    assert (job.phase, job.began) == ("Training", 130.0)
+    assert step(job, Seen(run="running"), 169.0).job.phase == "Training"
+    assert step(job, Seen(run="running"), 170.0).job.verdict == Verdict("Stopped", "MaxRuntimeExceeded")
+
+
+def test_a_fault_of_the_platform_is_tried_again_as_often_as_allowed() -> None:
+    job = Job("j", "Training", began=0.0, retries=1)
+    decided = step(job, Seen(run="vanished", run_error="r"), 5.0)
+    assert (decided.job.phase, decided.do) == ("Restarting", ("discard",))
+    job = replace(decided.job, phase="Training", began=6.0)
+    decided = step(job, Seen(run="vanished", run_error="r"), 7.0)
+    assert decided.job.verdict == Verdict("Failed", reason="r")
+    assert step(replace(job, attempts=0), Seen(run="failed", run_error="r"), 7.0).job.phase == "Uploading"
+
+
+def test_a_job_waits_for_room_but_not_for_ever() -> None:
+    job = replace(Job("j"), last=50.0)
+    decided = step(job, Seen(waits="room"), 10.0)
+    assert (decided.job.phase, decided.do) == ("Pending", ())
+    assert step(decided.job, Seen(waits="room"), 49.0).again == pytest.approx(1.0)
+    assert step(decided.job, Seen(), 20.0).job.phase == "Downloading"
+    assert step(replace(decided.job, stop=True), Seen(waits="room"), 20.0).job.phase == "Stopped"
+    assert step(decided.job, Seen(waits="room"), 50.0).job.verdict == Verdict("Stopped", "MaxWaitTimeExceeded")
+    training = replace(Job("j", "Training", began=1.0), last=50.0)
+    assert step(training, Seen(run="running"), 51.0).job.verdict == Verdict("Stopped", "MaxWaitTimeExceeded")
+
+
+def test_the_line_is_kept_in_order() -> None:
+    ledger = Ledger(Need(4, 100))
+    a, b, c, d = (Key("TrainingJob", "1", "r", n) for n in "abcd")
+    assert ledger.ask(a, 1.0, Need(2, 10)) == "" == ledger.ask(b, 2.0, Need(2, 10))
+    waits = ledger.ask(c, 3.0, Need(3, 10))
+    assert "needs 3 vCPU" in waits and "4 and 0.0 GiB are taken by a, b" in waits
+    assert "In line before it: c." in ledger.ask(d, 4.0, Need(1, 10))
+    assert ledger.release(a) == [c, d]
+    assert ledger.ask(d, 4.0, Need(1, 10))  # there would be room for it, but c came first
+    assert ledger.ask(c, 3.0, Need(3, 10))
+    assert ledger.release(b) == [c, d]
+    assert ledger.ask(c, 3.0, Need(9, 900)) == ""  # larger than the machine: alone
+    assert ledger.ask(d, 4.0, Need(1, 10)) and ledger.release(c) == [d] and ledger.release(c) == []
+    assert ledger.ask(d, 4.0, Need(1, 10)) == ""

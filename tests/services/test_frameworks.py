@@ -61,7 +61,9 @@ def test_pytorch_trains_on_several_hosts_and_serves_without_a_script(sqlite_plat
     asked["ResourceConfig"]["InstanceCount"] = 2
     found = train(sqlite_platform, unfed(asked))
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
-    printed = [line for line in messages(sqlite_platform, "/aws/sagemaker/TrainingJobs", f"{name}/") if line.startswith("LOSS")]
+    printed = [
+        line for line in messages(sqlite_platform, "/aws/sagemaker/TrainingJobs", f"{name}/") if line.startswith("LOSS")
+    ]
     assert len(printed) == 2 and all(float(line.split()[2]) < 0.01 for line in printed)
     deploy(sqlite_platform, name, found["ModelArtifacts"]["S3ModelArtifacts"], image=INFERENCE)
     runtime = sqlite_platform.client("sagemaker-runtime")

@@ -13,6 +13,8 @@ _COMMANDS = {
     "run": "Run a program against the platform.",
     "env": "Print the environment that points clients at the platform.",
     "configure": "Write an AWS profile for the platform.",
+    "jobs": "List, show, watch and stop training jobs.",
+    "spot": "Take the instance of a spot job away.",
     "logs": "Show the log of a training job or an endpoint.",
     "endpoint": "Test an endpoint.",
     "replay": "Send captured requests again and compare the answers.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -30,11 +31,23 @@ def command(name: str, follow: bool, of_endpoint: bool, raw: bool) -> None:
     """
     platform = running()
     group, prefix, job = _find(platform, name, of_endpoint)
-    reader = _Reader(platform, group, prefix, raw)
+    if job:
+        follow_job(platform, name, follow, raw)
+    else:
+        _print(_Reader(platform, group, prefix, raw), lambda: not follow)
+
+
+def follow_job(platform: Running, name: str, follow: bool, raw: bool = False) -> None:
+    """Print a job's log, as far as there is one or to the job's end."""
+    reader = _Reader(platform, "/aws/sagemaker/TrainingJobs", f"{name}/", raw)
+    _print(reader, lambda: not follow or _ended(platform, name))
+
+
+def _print(reader: _Reader, over: Callable[[], bool]) -> None:
     while True:
-        over = not follow or (job and _ended(platform, name))  # asked before reading: nothing printed since is missed
+        last = over()  # asked before reading: nothing printed since is missed
         reader.print_new()
-        if over:
+        if last:
             return
         time.sleep(_POLL_SECONDS)
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
@@ -40,7 +40,13 @@ class Running:
 
     def call(self, service: str, target: str, params: Json) -> Json:
         """A JSON 1.1 call, signed as the execution role; CallError when it is refused."""
-        body = json.dumps(params).encode()
+        return self._post(service, "/", "", target, json.dumps(params).encode())
+
+    def post(self, path: str, **query: str) -> Json:
+        """A call of one of the platform's own pages, signed alike."""
+        return self._post("sagemaker", path, urlencode(sorted(query.items()), quote_via=quote), "", b"")
+
+    def _post(self, service: str, path: str, query: str, target: str, body: bytes) -> Json:
         parts = urlsplit(self.endpoint)
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         headers = {
@@ -50,7 +56,7 @@ class Running:
         scope = Scope(date[:8], self.settings.region, service)
         names = sorted(headers)
         payload = hashlib.sha256(body).hexdigest()
-        canonical = signature.canonical_request("POST", "/", "", headers, names, payload, service)
+        canonical = signature.canonical_request("POST", path, query, headers, names, payload, service)
         text = signature.string_to_sign(canonical, date, scope)
         signed = signature.sign(self.session["SecretAccessKey"], scope, text)
         credential = f"{self.session['AccessKeyId']}/{scope}"
@@ -59,7 +65,7 @@ class Running:
         )
         connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
         try:
-            connection.request("POST", "/", body, headers)
+            connection.request("POST", f"{path}?{query}" if query else path, body, headers)
             answer = connection.getresponse()
             document: Json = json.loads(answer.read() or b"{}")
         except OSError as error:

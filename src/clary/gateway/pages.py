@@ -14,8 +14,10 @@ from urllib.parse import parse_qs
 import orjson
 
 from .. import __version__
+from ..provider.errors import AwsError
 from ..provider.platform import Platform
 from ..web import Request, Response
+from .identity import Authenticator
 
 Page = Callable[[Request], Awaitable[Response]]
 Ready = Callable[[], dict[str, bool]]
@@ -57,9 +59,24 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         removed = await platform.services["reset"](account)
         return _json({"account": account or "all", "removed": removed})
 
+    async def interrupt(request: Request) -> Response:
+        """Take a spot job's instance away, as AWS does when it needs the capacity."""
+        if request.method != "POST":
+            return _json({"message": "an interruption is a POST"}, 405)
+        try:
+            caller = Authenticator(platform.settings, platform.keyring).check(request, "json", b"").caller
+        except AwsError as error:
+            return _json({"__type": error.code, "message": str(error)}, error.status or 403)
+        job, region = (next(iter(parse_qs(request.query).get(n, [])), "") for n in ("job", "region"))
+        why = await asyncio.to_thread(
+            platform.services["training.interrupt"], platform, caller.account, region or platform.settings.region, job
+        )
+        return _json({"__type": "ValidationException", "message": why}, 400) if why else _json({"interrupted": job})
+
     return {
         "/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics,
         "/_clary/coverage": coverage, "/_clary/reset": reset,
+        "/_clary/spot/interrupt": interrupt,
     }  # fmt: skip
 
 

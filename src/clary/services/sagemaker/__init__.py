@@ -26,8 +26,10 @@ def install(platform: Platform) -> Provider:
     from . import utilisation
     from .endpoints import capacity, capturing, metering
     from .engine import start
+    from .training.api import interrupt
 
     platform.services["sagemaker.capacity"] = capacity
+    platform.services["training.interrupt"] = interrupt
     platform.services.setdefault("start", []).append(lambda: start(platform))
     platform.services["start"] += (
         lambda: metering.running(platform),

@@ -52,7 +52,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         platform.database,
         platform.signals,
         [
-            TrainingReconciler(platform, executor, activities, shipper, watcher),
+            TrainingReconciler(platform, executor, activities, shipper, watcher, lambda key: engine.wake(key)),
             EndpointReconciler(platform, executor, activities, shipper, watcher, publisher, demand),
             ComponentReconciler(platform, executor, activities, shipper, watcher, publisher),
             TransformReconciler(platform, executor, activities, shipper, watcher),

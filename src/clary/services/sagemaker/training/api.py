@@ -8,6 +8,7 @@ from ....clock import now
 from ....provider.context import Context
 from ....provider.errors import ResourceInUse, ValidationException
 from ....provider.pages import page
+from ....provider.platform import Platform
 from ....store.object import split_uri
 from ....store.rows import Row
 from .. import sagemaker, tags
@@ -147,6 +148,20 @@ def stop_training_job(ctx: Context, request: Json) -> None:
     if job.state not in STOPPABLE:
         raise ValidationException(f"The request was rejected because the training job is in status {job.state}.")
     ctx.tx.rows.wish(job, stop=True)
+
+
+def interrupt(platform: Platform, account: str, region: str, name: str) -> str:
+    """Take a running spot job's instance away; why not, when it cannot be."""
+    with platform.database.write() as tx:
+        job = tx.rows.get("TrainingJob", account, region, name)
+        if job is None:
+            return f"There is no training job named {name!r}."
+        if not job.spec.get("EnableManagedSpotTraining"):
+            return f"The training job {name} is no spot job: it has no EnableManagedSpotTraining."
+        if job.private.get("phase") != "Training":
+            return f"The training job {name} is not training now: its status is {job.status['SecondaryStatus']}."
+        tx.rows.wish(job, interrupt=job.private.get("interruptions", 0) + 1)
+    return ""
 
 
 @sagemaker.operation

@@ -57,13 +57,14 @@ def hosts(settings: Settings, row: Row) -> list[Host]:
 
 
 def run_id(row: Row) -> str:
-    """The name of a job's folder: derived, never stored."""
-    return f"job-{row.uid}"
+    """The name of the folder of a job's present attempt: derived, never stored."""
+    attempt = row.private.get("attempts", 0)
+    return f"job-{row.uid}" + (f"-{attempt}" if attempt else "")
 
 
 def log_stream(row: Row, host: Host) -> str:
     """The log stream of a host."""
-    return f"{row.name}/{host.name}-{int(row.created)}"
+    return f"{row.name}/{host.name}-{int(row.created) + row.private.get('attempts', 0)}"
 
 
 def hyperparameters(row: Row) -> dict[str, str]:

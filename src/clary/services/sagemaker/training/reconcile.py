@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,13 +16,16 @@ from ....executors import files
 from ....executors.local import STOPPED, LocalExecutor, Sight, explain
 from ....provider.platform import Platform
 from ....store.logs import StreamKey
-from ....store.rows import Row
+from ....store.rows import Key, Row
+from ....store.schema import resource
 from ..failures import last_exception
 from ..input_objects import InputError
 from ..watching import Watcher
 from . import contract, inputs, outputs
-from .machine import Job, Seen, Verdict, step
-from .status import advance, primary
+from .api import STOPPABLE
+from .capacity import Ledger, machine, need
+from .machine import BEGINNING, Job, Seen, Verdict, step
+from .status import advance, primary, waiting
 
 Json = dict[str, Any]
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -33,13 +37,21 @@ class TrainingReconciler:
     kind = "TrainingJob"
 
     def __init__(
-        self, platform: Platform, executor: LocalExecutor, activities: Activities, shipper: Shipper, watcher: Watcher
+        self,
+        platform: Platform,
+        executor: LocalExecutor,
+        activities: Activities,
+        shipper: Shipper,
+        watcher: Watcher,
+        wake: Callable[[Key], None],
     ):
         self._platform = platform
         self._executor = executor
         self._activities = activities
         self._shipper = shipper
         self._watcher = watcher
+        self._ledger: Ledger | None = None
+        self._wake = wake
 
     async def reconcile(self, row: Row) -> Outcome:
         """One look and one step."""
@@ -51,20 +63,30 @@ class TrainingReconciler:
             await self._drain(row, all_hosts)
         for action in decided.do:
             await self._act(action, row, decided.job, all_hosts)
-        status = (
-            row.status
-            if decided.job.phase == job.phase
-            else advance(row.status, decided.job, now(), len(all_hosts), result)
-        )
+        status = row.status
+        if decided.job.phase != job.phase:
+            status = advance(status, decided.job, now(), len(all_hosts), result)
+        if decided.job.phase == "Pending":
+            status = waiting(status, seen.waits)
+        if decided.job.over or decided.job.attempts > job.attempts:
+            await self._make_room(row)
         return Outcome(status, _private(decided.job), primary(decided.job), decided.again)
 
     # ---- looking ---------------------------------------------------------------------------------------------------
 
     async def _observe(self, row: Row, job: Job, all_hosts: list[contract.Host]) -> tuple[Seen, Json]:
+        if job.over:
+            return Seen(), {}
+        ledger = await self._capacity()
+        if job.phase in BEGINNING:
+            return Seen(
+                waits="" if job.stop else ledger.ask(row.key, row.created, need(self._platform.settings, row))
+            ), {}
+        ledger.holds(row.key, need(self._platform.settings, row))
         match job.phase:
             case "Downloading":
                 return self._see_inputs(row), {}
-            case "Training" | "Stopping":
+            case "Training" | "Stopping" | "Interrupting":
                 state, error = await asyncio.to_thread(self._see_run, row, all_hosts)
                 return Seen(run=state, run_error=error), {}
             case "Uploading":
@@ -72,6 +94,26 @@ class TrainingReconciler:
                 error = _told(found.error) if found.error else ""
                 return Seen(outputs=found.state, outputs_error=error), found.result or {}
         return Seen(), {}
+
+    async def _capacity(self) -> Ledger:
+        """The ledger; when control has just started, with the jobs that run already."""
+        if self._ledger is None:
+            found = await asyncio.to_thread(self._running)
+            if self._ledger is None:
+                self._ledger = Ledger(machine(self._platform.settings))
+                for row in found:
+                    self._ledger.holds(row.key, need(self._platform.settings, row))
+        return self._ledger
+
+    def _running(self) -> list[Row]:
+        with self._platform.database.read() as tx:
+            rows = tx.rows.fetch(tx.rows.query("TrainingJob").where(resource.c.state.in_(STOPPABLE)))
+        return [r for r in rows if r.private.get("phase", "Starting") not in BEGINNING]
+
+    async def _make_room(self, row: Row) -> None:
+        if self._ledger is not None:
+            for key in self._ledger.release(row.key):
+                self._wake(key)
 
     def _see_inputs(self, row: Row) -> Seen:
         found = self._activities.see(f"{row.uid}:inputs")
@@ -129,6 +171,8 @@ class TrainingReconciler:
                     await asyncio.to_thread(self._executor.stop, host.folder, self._platform.settings.stop_seconds)
             case "upload":
                 await self._upload(row, job, all_hosts)
+            case "discard":
+                await self._discard(row, all_hosts)
             case "sweep":
                 await self._sweep(row, all_hosts)
 
@@ -161,6 +205,18 @@ class TrainingReconciler:
         keep = job.verdict is not None and job.verdict.phase != "Failed"
         self._activities.start(f"{row.uid}:outputs", lambda cancel: outputs.upload(self._platform, row, keep, cancel))
 
+    async def _discard(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        """An attempt is over: its checkpoints and its log are kept, everything else goes."""
+        for host in all_hosts:
+            await asyncio.to_thread(self._executor.kill, host.folder)
+        self._activities.forget(f"{row.uid}:checkpoints")
+        await self._drain(row, all_hosts)
+        if row.spec.get("CheckpointConfig"):
+            for host in all_hosts:
+                if host.folder.exists():
+                    await asyncio.to_thread(outputs.Mirror(self._platform, row, host).sync)
+        await self._sweep(row, all_hosts)
+
     async def _drain(self, row: Row, all_hosts: list[contract.Host]) -> None:
         """Everything that was printed is stored before the job's end is known."""
         for host in all_hosts:
@@ -178,16 +234,21 @@ class TrainingReconciler:
 
 def _job(row: Row) -> Job:
     private = row.private
-    verdict = private.get("verdict")
+    verdict, limits = private.get("verdict"), row.spec.get("StoppingCondition", {})
     return Job(
         row.name, private.get("phase", "Starting"), bool(row.wish.get("stop")), private.get("began"),
-        float(row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
-        Verdict(**verdict) if verdict else None,
+        float(limits.get("MaxRuntimeInSeconds", 86400)), Verdict(**verdict) if verdict else None,
+        int(row.wish.get("interrupt", 0)), private.get("interruptions", 0), private.get("attempts", 0),
+        int((row.spec.get("RetryStrategy") or {}).get("MaximumRetryAttempts", 0)), private.get("ran", 0.0),
+        row.created + limits["MaxWaitTimeInSeconds"] if "MaxWaitTimeInSeconds" in limits else None,
     )  # fmt: skip
 
 
 def _private(job: Job) -> Json:
-    return {"phase": job.phase, "began": job.began, "verdict": asdict(job.verdict) if job.verdict else None}
+    found: Json = {"phase": job.phase, "began": job.began, "verdict": asdict(job.verdict) if job.verdict else None}
+    if job.attempts:
+        found |= {"attempts": job.attempts, "interruptions": job.interruptions, "ran": job.ran}
+    return found
 
 
 def _told(error: BaseException) -> str:

@@ -9,6 +9,10 @@ from .machine import Job
 Json = dict[str, Any]
 _MESSAGES = {
     "Starting": "Starting the training job",
+    "Pending": "Waiting for room on the machine",
+    "Interrupted": "Training job interrupted: the instance was reclaimed. It goes on from its checkpoints",
+    "Restarting": "Restarting the training job after a fault of the platform",
+    "MaxWaitTimeExceeded": "Training job waiting and running time exceeded MaxWaitTimeInSeconds provided",
     "Downloading": "Downloading input data",
     "Training": "Training image download completed. Training in progress.",
     "Uploading": "Uploading generated training model",
@@ -18,6 +22,9 @@ _MESSAGES = {
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
     "Failed": "Training job failed",
 }
+
+
+_SHOWN = {"Interrupting": "Training"}  # phases that AWS has no name for
 
 
 def first(at: float) -> Json:
@@ -38,7 +45,13 @@ def secondary(job: Job) -> str:
     """The finer status."""
     if job.over and job.verdict is not None and job.verdict.secondary:
         return job.verdict.secondary
-    return job.phase
+    return _SHOWN.get(job.phase, job.phase)
+
+
+def waiting(status: Json, reason: str) -> Json:
+    """The status document of a job that waits, saying for what."""
+    *before, last = status["SecondaryStatusTransitions"]
+    return {**status, "SecondaryStatusTransitions": [*before, {**last, "StatusMessage": reason}]}
 
 
 def advance(status: Json, job: Job, at: float, hosts: int, result: Json) -> Json:
@@ -60,7 +73,10 @@ def advance(status: Json, job: Job, at: float, hosts: int, result: Json) -> Json
         started = changed.get("TrainingStartTime")
         if started is not None:
             seconds = max(1, round(at - started))
-            changed |= {"TrainingEndTime": at, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+            billable = seconds
+            if job.attempts:  # what was lost between two attempts costs nothing
+                billable = min(seconds, max(1, round(job.ran + (at - job.began if job.began is not None else 0.0))))
+            changed |= {"TrainingEndTime": at, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": billable}
         if result.get("metrics"):
             changed["FinalMetricDataList"] = result["metrics"]
         if job.verdict is not None and job.verdict.reason:
