@@ -39,7 +39,7 @@ def trained(kind, script, metric, least=None, most=None, **hyperparameters):
     return estimator
 
 
-svm = trained(SKLearn, "svm", "accuracy", least=0.97, c=5)
+svm = trained(SKLearn, "svm", "accuracy", least=0.97, penalty=5)
 rnn = trained(PyTorch, "rnn", "accuracy", least=0.9)
 resnet = trained(PyTorch, "resnet", "accuracy", least=0.95)
 gan = trained(PyTorch, "gan", "distance", most=0.7)

@@ -27,7 +27,7 @@ def fit(model, data, epochs, rate, batch=64):
             steps.zero_grad()
             loss.backward()
             steps.step()
-        print(f"epoch={epoch} loss={float(loss):.4f}", flush=True)
+        print(f"epoch={epoch} loss={float(loss.detach()):.4f}", flush=True)
 
 
 @torch.no_grad()
@@ -41,4 +41,5 @@ def accuracy(model, data):
 def save(model, example):
     """Leave a model that is served without a script."""
     model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # a trace has to be the same every time
     torch.jit.trace(model, example).save(os.path.join(os.environ["SM_MODEL_DIR"], "model.pt"))

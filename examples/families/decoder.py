@@ -7,10 +7,6 @@ from common import save
 from texts import docstrings
 from torch import nn
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--steps", type=int, default=300)
-parser.add_argument("--width", type=int, default=64)
-args = parser.parse_args()
 LENGTH, LETTERS = 64, 128
 
 
@@ -30,26 +26,36 @@ class Decoder(nn.Module):
         return self.out(self.layers(self.letters(texts.long()) + self.places, mask=self.future))
 
 
-torch.manual_seed(0)
-text = torch.tensor(list("\n".join(t for t, _ in docstrings()).encode("ascii", "replace"))).clamp(max=127)
-model = Decoder(args.width)
-steps = torch.optim.AdamW(model.parameters(), 0.003)
-for step in range(args.steps):
-    starts = torch.randint(len(text) - LENGTH - 1, (32,))
-    batch = torch.stack([text[s : s + LENGTH + 1] for s in starts])
-    loss = nn.functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-    steps.zero_grad()
-    loss.backward()
-    steps.step()
-    if step % 50 == 49:
-        print(f"step={step} loss={float(loss):.4f}", flush=True)
-print(f"loss={float(loss):.4f}")
-model.eval()
-written = list(b"Return the ")
-with torch.no_grad():
-    for _ in range(80):
-        seen = torch.tensor(written[-LENGTH:] + [0] * max(0, LENGTH - len(written)))[None]
-        scores = model(seen)[0, min(len(written), LENGTH) - 1] / 0.7
-        written.append(int(torch.multinomial(torch.softmax(scores, 0), 1)))
-print("wrote:", bytes(written).decode("ascii", "replace").replace("\n", " / "))
-save(model, torch.zeros(1, LENGTH))
+def main():
+    """Train."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--width", type=int, default=64)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    text = torch.tensor(list("\n".join(t for t, _ in docstrings()).encode("ascii", "replace"))).clamp(max=127)
+    model = Decoder(args.width)
+    steps = torch.optim.AdamW(model.parameters(), 0.003)
+    for step in range(args.steps):
+        starts = torch.randint(len(text) - LENGTH - 1, (32,))
+        batch = torch.stack([text[s : s + LENGTH + 1] for s in starts])
+        loss = nn.functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        if step % 30 == 29:
+            print(f"step={step} loss={float(loss.detach()):.4f}", flush=True)
+    print(f"loss={float(loss.detach()):.4f}")
+    model.eval()
+    written = list(b"Return the ")
+    with torch.no_grad():
+        for _ in range(80):
+            seen = torch.tensor(written[-LENGTH:] + [0] * max(0, LENGTH - len(written)))[None]
+            scores = model(seen)[0, min(len(written), LENGTH) - 1] / 0.7
+            written.append(int(torch.multinomial(torch.softmax(scores, 0), 1)))
+    print("wrote:", bytes(written).decode("ascii", "replace").replace("\n", " / "))
+    save(model, torch.zeros(1, LENGTH))
+
+
+if __name__ == "__main__":
+    main()

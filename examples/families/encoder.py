@@ -7,11 +7,6 @@ from common import save
 from texts import docstrings
 from torch import nn
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--steps", type=int, default=150)
-parser.add_argument("--epochs", type=int, default=8)
-parser.add_argument("--width", type=int, default=48)
-args = parser.parse_args()
 LENGTH, MASK, LETTERS = 64, 127, 128
 
 
@@ -34,34 +29,45 @@ class Encoder(nn.Module):
         return self.group(self.states(texts.long()).mean(dim=1))
 
 
-torch.manual_seed(0)
-pairs = docstrings()
-rows = torch.tensor([list(t.encode("ascii", "replace")[:LENGTH].ljust(LENGTH)) for t, _ in pairs]).clamp(max=126)
-labels = torch.tensor([group for _, group in pairs])
-order = torch.randperm(len(rows))
-train, test = order[: int(0.8 * len(order))], order[int(0.8 * len(order)) :]
-model = Encoder(args.width)
-steps = torch.optim.Adam(model.parameters(), 0.002)
-for step in range(args.steps):
-    batch = rows[train[torch.randint(len(train), (32,))]]
-    hidden = torch.rand(batch.shape) < 0.15
-    told = model.letter(model.states(batch.masked_fill(hidden, MASK)))
-    loss = nn.functional.cross_entropy(told[hidden], batch[hidden])
-    steps.zero_grad()
-    loss.backward()
-    steps.step()
-    if step % 50 == 49:
-        print(f"step={step} hidden_letters_loss={float(loss):.4f}", flush=True)
-for epoch in range(args.epochs):
-    model.train()
-    for chosen in train[torch.randperm(len(train))].split(32):
-        loss = nn.functional.cross_entropy(model(rows[chosen]), labels[chosen])
+def main():
+    """Train."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--width", type=int, default=48)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    pairs = docstrings()
+    rows = torch.tensor([list(t.encode("ascii", "replace")[:LENGTH].ljust(LENGTH)) for t, _ in pairs]).clamp(max=126)
+    labels = torch.tensor([group for _, group in pairs])
+    order = torch.randperm(len(rows))
+    train, test = order[: int(0.8 * len(order))], order[int(0.8 * len(order)) :]
+    model = Encoder(args.width)
+    steps = torch.optim.Adam(model.parameters(), 0.002)
+    for step in range(args.steps):
+        batch = rows[train[torch.randint(len(train), (32,))]]
+        hidden = torch.rand(batch.shape) < 0.15
+        told = model.letter(model.states(batch.masked_fill(hidden, MASK)))
+        loss = nn.functional.cross_entropy(told[hidden], batch[hidden])
         steps.zero_grad()
         loss.backward()
         steps.step()
-    print(f"epoch={epoch} loss={float(loss):.4f}", flush=True)
-model.eval()
-with torch.no_grad():
-    right = (model(rows[test]).argmax(dim=1) == labels[test]).float().mean()
-print(f"accuracy={float(right):.4f} chance={float(labels.float().mean().maximum(1 - labels.float().mean())):.4f}")
-save(model, torch.zeros(1, LENGTH))
+        if step % 20 == 19:
+            print(f"step={step} hidden_letters_loss={float(loss.detach()):.4f}", flush=True)
+    for epoch in range(args.epochs):
+        model.train()
+        for chosen in train[torch.randperm(len(train))].split(32):
+            loss = nn.functional.cross_entropy(model(rows[chosen]), labels[chosen])
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+        print(f"epoch={epoch} loss={float(loss.detach()):.4f}", flush=True)
+    model.eval()
+    with torch.no_grad():
+        right = (model(rows[test]).argmax(dim=1) == labels[test]).float().mean()
+    print(f"accuracy={float(right):.4f} chance={float(labels.float().mean().maximum(1 - labels.float().mean())):.4f}")
+    save(model, torch.zeros(1, LENGTH))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,11 +6,6 @@ import torch
 from common import accuracy, digits, fit, save
 from torch import nn
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--epochs", type=int, default=10)
-parser.add_argument("--width", type=int, default=16)
-args = parser.parse_args()
-
 
 class Block(nn.Module):
     """Two convolutions whose result is added to what came in."""
@@ -37,9 +32,19 @@ class ResNet(nn.Module):
         return self.out(self.blocks(self.stem(rows.view(-1, 1, 8, 8))).mean(dim=(2, 3)))
 
 
-torch.manual_seed(0)
-train, test = digits()
-model = ResNet(args.width)
-fit(model, train, args.epochs, rate=0.01)
-print(f"accuracy={accuracy(model, test):.4f}")
-save(model, torch.zeros(1, 64))
+def main():
+    """Train."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--width", type=int, default=16)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    train, test = digits()
+    model = ResNet(args.width)
+    fit(model, train, args.epochs, rate=0.01)
+    print(f"accuracy={accuracy(model, test):.4f}")
+    save(model, torch.zeros(1, 64))
+
+
+if __name__ == "__main__":
+    main()

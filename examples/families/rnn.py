@@ -6,11 +6,6 @@ import torch
 from common import accuracy, digits, fit, save
 from torch import nn
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--epochs", type=int, default=15)
-parser.add_argument("--cells", type=int, default=64)
-args = parser.parse_args()
-
 
 class Reader(nn.Module):
     """Eight lines of eight points, one a step."""
@@ -25,9 +20,19 @@ class Reader(nn.Module):
         return self.out(states[:, -1])
 
 
-torch.manual_seed(0)
-train, test = digits()
-model = Reader(args.cells)
-fit(model, train, args.epochs, rate=0.005)
-print(f"accuracy={accuracy(model, test):.4f}")
-save(model, torch.zeros(1, 64))
+def main():
+    """Train."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--cells", type=int, default=64)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    train, test = digits()
+    model = Reader(args.cells)
+    fit(model, train, args.epochs, rate=0.005)
+    print(f"accuracy={accuracy(model, test):.4f}")
+    save(model, torch.zeros(1, 64))
+
+
+if __name__ == "__main__":
+    main()
