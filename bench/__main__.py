@@ -24,14 +24,11 @@ from botocore.credentials import Credentials
 from tests import jobs
 from tests.platform import BIN, CLARY, ROOT, Platform, run, started, until
 
+from bench.algorithms import algorithms
+from bench.table import show
+
 PEERS = ROOT / ".envs" / "bench" / "bin"
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
-
-
-def show(what: str, value: str, goal: str, met: bool | None) -> None:
-    """One line of the table."""
-    mark = {True: "ok  ", False: "MISS", None: "    "}[met]
-    print(f"{mark} {what:<58} {value:>24}   goal {goal}", flush=True)
 
 
 def free_port() -> int:
@@ -516,8 +513,8 @@ def _nginx(folder: Path, big: Path) -> tuple[float, float] | None:
 
 
 def main() -> None:
-    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects."""
-    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects)}
+    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects, algorithms."""
+    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects, algorithms)}
     wanted = sys.argv[1:] or ["training", *parts]
     print(
         f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement."

@@ -29,7 +29,7 @@ class Decoder(nn.Module):
 def main():
     """Train."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--width", type=int, default=64)
     args = parser.parse_args()
     torch.manual_seed(0)

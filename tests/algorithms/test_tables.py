@@ -17,7 +17,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from clary.algorithms import ndarray
+from clary.algorithms.environment import UserError
 from clary.algorithms.randomcutforest.forest import grown
+from clary.algorithms.readers import recordio
+from clary.algorithms.readers.table import dense as as_dense
 from tests.algorithms.trainer import csv, dense_records, labelled, run, sparse_records
 
 UNLABELLED = "text/csv;label_size=0"
@@ -251,3 +254,38 @@ def test_lda_finds_the_topics(tmp_path: Path) -> None:
     assert np.median(distance) <= 0.1
     mixtures = found.predict(counts[:10], "topic_mixture")
     assert mixtures.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_forests_grown_in_parts_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node's box holds its children's, masses add up, and a part's nodes stay among themselves."""
+    random = np.random.default_rng(1)
+    samples = [random.normal(size=(n, 3)).astype(np.float32) for n in (40, 1, 17, 25)]
+    samples[3][:20] = samples[3][0]  # many equal points share a leaf
+    monkeypatch.setattr("clary.algorithms.randomcutforest.forest._NUMBERS", 130)
+    forest = grown(samples, random)
+    assert [forest.mass[root] for root in forest.roots] == [40, 1, 17, 25]
+    for node in np.flatnonzero(forest.left >= 0):
+        left, right = forest.left[node], forest.right[node]
+        assert forest.mass[node] == forest.mass[left] + forest.mass[right]
+        assert forest.parent[left] == forest.parent[right] == node and forest.depth[left] == forest.depth[node] + 1
+        assert forest.high[left][forest.dimension[node]] <= forest.cut[node] < forest.low[right][forest.dimension[node]]
+        assert np.array_equal(np.minimum(forest.low[left], forest.low[right]), forest.low[node])
+    assert np.isfinite(forest.scores(random.normal(size=(50, 3)).astype(np.float32))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_records_are_read_alike_whatever_their_form(dtype: type) -> None:
+    random = np.random.default_rng(2)
+    rows = (random.random((300, 700)) * (random.random((300, 700)) < 0.02)).astype(dtype)
+    rows[7] = 0
+    labels = random.random(300).astype(np.float32)
+    dense, sparse = dense_records(rows, labels), sparse_records(rows, labels)
+    mixed = dense_records(rows[:50], labels[:50]) + sparse_records(rows[50:], labels[50:])
+    for data in (dense, sparse, mixed):
+        found = recordio.table(data)
+        assert np.array_equal(as_dense(found.features), rows.astype(np.float32))
+        assert found.labels is not None and np.array_equal(found.labels, labels)
+        assert recordio.table(data[: recordio.whole(data[:20_000])]).rows > 0
+    for broken in (dense[:-5], sparse[:-300], b"\0" * 16):
+        with pytest.raises(UserError):
+            recordio.table(broken)

@@ -16,6 +16,7 @@ from ..readers.table import Floats
 
 Ints = NDArray[np.int32]
 _NONE = -1
+_NUMBERS = 1 << 24  # of samples whose trees grow together
 _PAIRS = 1 << 21  # numbers (points by trees by features) that are worked on at a time
 
 
@@ -84,60 +85,77 @@ class Forest:
 
 def grown(samples: list[Floats], random: np.random.Generator) -> Forest:
     """A tree of each sample."""
-    grower = _Grower(random)
-    roots = [grower.tree(rows) for rows in samples]
-    return grower.forest(np.array(roots, dtype=np.int32))
+    width = samples[0].shape[1]
+    together = max(1, _NUMBERS // max(1, width * max(map(len, samples))))
+    parts = [_grow(samples[at : at + together], random) for at in range(0, len(samples), together)]
+    return _joined(parts)
 
 
-class _Grower:
-    """Grows trees into one set of lists."""
-
-    def __init__(self, random: np.random.Generator):
-        self._random = random
-        self._nodes: list[tuple[int, int, int, float, int]] = []  # parent, depth, dimension, cut, mass
-        self._children: list[list[int]] = []
-        self._boxes: list[tuple[Floats, Floats]] = []
-
-    def tree(self, rows: Floats) -> int:
-        """Its root."""
-        root = len(self._nodes)
-        waiting = [(rows, _NONE, 0)]
-        while waiting:
-            part, parent, depth = waiting.pop()
-            number = len(self._nodes)
-            if parent != _NONE:
-                self._children[parent].append(number)
-            low, high = part.min(axis=0), part.max(axis=0)
-            reach = np.cumsum(high.astype(np.float64) - low)
-            self._boxes.append((low, high))
-            self._children.append([])
-            if reach[-1] <= 0:
-                self._nodes.append((parent, depth, 0, 0.0, len(part)))
-                continue
-            dimension, cut, below = self._cut(part, low, high, reach)
-            self._nodes.append((parent, depth, dimension, cut, len(part)))
-            waiting.append((part[~below], number, depth + 1))
-            waiting.append((part[below], number, depth + 1))  # taken first: it becomes the left child
-        return root
-
-    def _cut(self, rows: Floats, low: Floats, high: Floats, reach: Any) -> tuple[int, float, Any]:
-        """A dimension by its width, a place in it at random, and which rows are not above it."""
-        while True:
-            dimension = int(np.searchsorted(reach, self._random.random() * reach[-1], side="right"))
-            dimension = min(dimension, len(reach) - 1)
-            begin, end = float(low[dimension]), float(high[dimension])
-            place = np.float32(begin + self._random.random() * (end - begin))
-            below = rows[:, dimension] <= place
-            if 0 < below.sum() < len(rows):
-                return dimension, float(place), below
-
-    def forest(self, roots: Ints) -> Forest:
-        """Everything that was grown."""
-        nodes = np.array(self._nodes, dtype=np.float64)
-        children = np.array([pair or [_NONE, _NONE] for pair in self._children], dtype=np.int32)
-        whole = nodes.astype(np.int32)
-        return Forest(
-            roots, children[:, 0].copy(), children[:, 1].copy(), whole[:, 0].copy(), whole[:, 1].copy(),
-            whole[:, 2].copy(), nodes[:, 3].astype(np.float32), whole[:, 4].copy(),
-            np.stack([low for low, _ in self._boxes]), np.stack([high for _, high in self._boxes]),
+def _grow(samples: list[Floats], random: np.random.Generator) -> Forest:
+    """Some trees, level by level: all nodes of a level are cut at once."""
+    rows = np.concatenate(samples)
+    counts = np.array([len(s) for s in samples])
+    members = np.arange(len(rows))  # rows in the order of the nodes that hold them
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    parents = np.full(len(samples), _NONE)
+    levels: list[dict[str, Any]] = []
+    first = depth = 0
+    while len(starts):
+        sizes = np.diff(np.append(starts, len(members)))
+        held = rows[members]
+        low, high = np.minimum.reduceat(held, starts), np.maximum.reduceat(held, starts)
+        reach = np.cumsum(high.astype(np.float64) - low, axis=1)
+        splits = reach[:, -1] > 0
+        dimension, cut = _cuts(low, high, reach, random)
+        owner = np.repeat(np.arange(len(starts)), sizes)
+        below = held[np.arange(len(members)), dimension[owner]] <= cut[owner]
+        following = first + len(starts)
+        left = np.where(splits, following + 2 * (np.cumsum(splits) - 1), _NONE)
+        levels.append(
+            {
+                "left": left, "right": np.where(splits, left + 1, _NONE), "parent": parents,
+                "depth": np.full(len(starts), depth), "dimension": np.where(splits, dimension, 0),
+                "cut": np.where(splits, cut, 0), "mass": sizes, "low": low, "high": high,
+            }
         )  # fmt: skip
+        kept = splits[owner]
+        side = 2 * owner[kept] + ~below[kept]
+        members = members[kept][np.argsort(side, kind="stable")]
+        _, starts = np.unique(np.sort(side), return_index=True)
+        parents = np.repeat(first + np.flatnonzero(splits), 2)
+        first, depth = following, depth + 1
+    found = {name: np.concatenate([level[name] for level in levels]) for name in levels[0]}
+    return _forest(np.arange(len(samples)), found)
+
+
+def _cuts(low: Floats, high: Floats, reach: Any, random: np.random.Generator) -> tuple[Any, Floats]:
+    """For each node a dimension, by its width, and a place in it at random; rows up to the place go left."""
+    nodes = np.arange(len(low))
+    drawn = random.random(len(low)) * reach[:, -1]
+    dimension = np.minimum((reach <= drawn[:, None]).sum(axis=1), low.shape[1] - 1)
+    begin, end = low[nodes, dimension].astype(np.float64), high[nodes, dimension].astype(np.float64)
+    cut = (begin + random.random(len(low)) * (end - begin)).astype(np.float32)
+    outside = (cut >= high[nodes, dimension]) | (cut < low[nodes, dimension])  # rounding may take it there
+    return dimension, np.where(outside, low[nodes, dimension], cut).astype(np.float32)
+
+
+def _forest(roots: Any, found: dict[str, Any]) -> Forest:
+    whole: dict[str, Any] = {n: found[n].astype(np.int32) for n in ("left", "right", "parent", "depth", "dimension", "mass")}
+    plain: dict[str, Any] = {n: np.asarray(found[n], dtype=np.float32) for n in ("cut", "low", "high")}
+    return Forest(roots=roots.astype(np.int32), **whole, **plain)
+
+
+def _joined(parts: list[Forest]) -> Forest:
+    """Forests as one: the numbers of nodes go on from part to part."""
+    if len(parts) == 1:
+        return parts[0]
+    before = np.concatenate([[0], np.cumsum([len(p.mass) for p in parts])[:-1]])
+
+    def moved(name: str) -> Any:
+        shifted = [(getattr(p, name), b) for p, b in zip(parts, before, strict=True)]
+        return np.concatenate([np.where(values == _NONE, _NONE, values + b) for values, b in shifted])
+
+    links = ("left", "right", "parent")
+    names = ("depth", "dimension", "mass", "cut", "low", "high")
+    found = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names} | {n: moved(n) for n in links}
+    return _forest(np.concatenate([p.roots + b for p, b in zip(parts, before, strict=True)]), found)

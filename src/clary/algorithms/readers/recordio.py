@@ -77,6 +77,8 @@ def frame(payload: bytes) -> bytes:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    if at < end and data[at] < 0x80:
+        return data[at], at + 1
     value = shift = 0
     while at < end and shift <= 63:
         byte = data[at]
@@ -278,42 +280,87 @@ def _floats(rows: Bytes, tensor: _Tensor, at: int) -> Floats:
 def _one_by_one(data: bytes, view: Bytes, payloads: Sequence[Span]) -> Table:
     """Records of any shape; dense and sparse ones may be mixed."""
     tensors: list[_Tensor] = []
-    labels: list[float] = []
+    labels: list[_Tensor] = []
     for begin, stop in payloads:
-        tensor = _only(_entries(data, begin, stop, 1))
+        found = _usual(data, begin, stop)
+        if found is None:
+            tensor = _only(_entries(data, begin, stop, 1))
+            label = dict(_entries(data, begin, stop, 2)).get(b"values")
+        else:
+            tensor, label = found
         if tensor is None or not tensor.kind:
             raise UserError("a RecordIO-protobuf record has no features")
         tensors.append(tensor)
-        label = dict(_entries(data, begin, stop, 2)).get(b"values")
         if label is not None and label.kind and label.values:
-            values = _numbers(view, label.kind, label.values)
-            if len(values):
-                labels.append(float(values[0]))
-    known = np.array(labels, dtype=np.float32) if labels and len(labels) == len(tensors) else None
+            labels.append(label)
+    known = _labels(data, view, labels) if labels and len(labels) == len(tensors) else None
     if any(t.keys for t in tensors):
-        return Table(_sparse(view, tensors), known)
+        return Table(_sparse(data, view, tensors), known)
     rows = [_numbers(view, t.kind, t.values) for t in tensors]
     if len({len(r) for r in rows}) > 1:
         raise UserError(f"RecordIO-protobuf records have {len({len(r) for r in rows})} different numbers of features")
     return Table(np.stack(rows), known)
 
 
-def _sparse(view: Bytes, tensors: Sequence[_Tensor]) -> Any:
-    keys = _varints(_joined(view, [s for t in tensors for s in t.keys]))
+def _usual(data: bytes, at: int, end: int) -> tuple[_Tensor, _Tensor | None] | None:
+    """Features and label of a record as every known writer lays it out; None for one that is laid out otherwise."""
+    found: list[_Tensor] = []
+    while at < end:
+        if data[at] != (0x0A if not found else 0x12) or len(found) > 1:
+            return None
+        size, at = _varint(data, at + 1, end)
+        stop = at + size
+        if stop > end or data[at : at + 8] != b"\x0a\x06values" or stop - at < 12 or data[at + 8] != 0x12:
+            return None
+        size, at = _varint(data, at + 9, stop)
+        if at + size != stop or not size or data[at] & 7 != 2:
+            return None
+        tensor = _Tensor(data[at] >> 3)
+        size, at = _varint(data, at + 1, stop)
+        if at + size != stop or tensor.kind not in (_FLOAT32, _FLOAT64, _INT32):
+            return None
+        for tag, spans in ((0x0A, tensor.values), (0x12, tensor.keys), (0x1A, tensor.shape)):
+            if at < stop and data[at] == tag:
+                size, at = _varint(data, at + 1, stop)
+                spans.append((at, at + size))
+                at += size
+        if at != stop:
+            return None
+        found.append(tensor)
+    return (found[0], found[1] if len(found) > 1 else None) if found else None
+
+
+def _labels(data: bytes, view: Bytes, labels: Sequence[_Tensor]) -> Floats:
+    """The first number of each."""
+    if all(label.kind == _FLOAT32 and label.values[0][1] - label.values[0][0] == 4 for label in labels):
+        packed = b"".join([data[a:b] for label in labels for a, b in label.values[:1]])
+        return np.frombuffer(packed, dtype="<f4").astype(np.float32)
+    found = [_numbers(view, label.kind, label.values) for label in labels]
+    if not all(len(values) for values in found):
+        raise UserError("a RecordIO-protobuf record has an empty label")
+    return np.array([values[0] for values in found], dtype=np.float32)
+
+
+def _sparse(data: bytes, view: Bytes, tensors: Sequence[_Tensor]) -> Any:
+    packed = b"".join([data[a:b] for t in tensors for a, b in t.keys])
+    keys = _varints(np.frombuffer(packed, dtype=np.uint8))
     kinds = {t.kind for t in tensors}
     if len(kinds) == 1:
-        values = _numbers(view, kinds.pop(), [s for t in tensors for s in t.values])
+        joined = b"".join([data[a:b] for t in tensors for a, b in t.values])
+        values = _numbers(np.frombuffer(joined, dtype=np.uint8), kinds.pop(), [(0, len(joined))])
     else:
         values = np.concatenate([_numbers(view, t.kind, t.values) for t in tensors])
-    counts = [int((_joined(view, t.keys) < 0x80).sum()) for t in tensors]
-    if any(not t.keys and t.values for t in tensors) or len(keys) != len(values):
+    if any(not t.keys and t.values and t.values[0][0] < t.values[0][1] for t in tensors) or len(keys) != len(values):
         raise UserError("a sparse RecordIO-protobuf record has not as many keys as values")
-    shapes = _varints(_joined(view, [t.shape[-1] for t in tensors if t.shape]))
+    sizes = np.array([sum(b - a for a, b in t.keys) for t in tensors])
+    lasts = np.concatenate([[0], np.cumsum(np.frombuffer(packed, dtype=np.uint8) < 0x80)])
+    ends = lasts[np.concatenate([[0], np.cumsum(sizes)])]
+    shapes = _varints(np.frombuffer(b"".join([data[a:b] for t in tensors for a, b in t.shape[-1:]]), dtype=np.uint8))
     largest = int(keys.max()) + 1 if len(keys) else 0
     columns = int(shapes.max()) if len(shapes) else largest
     if largest > columns:
         raise UserError(f"a sparse RecordIO-protobuf record has the key {largest - 1}, its shape allows {columns - 1}")
-    return compressed(values, keys, np.concatenate([[0], np.cumsum(counts)]), columns)
+    return compressed(values, keys, ends, columns)
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------

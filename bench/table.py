@@ -1,0 +1,9 @@
+"""The table that a run prints."""
+
+from __future__ import annotations
+
+
+def show(what: str, value: str, goal: str, met: bool | None) -> None:
+    """One line of the table."""
+    mark = {True: "ok  ", False: "MISS", None: "    "}[met]
+    print(f"{mark} {what:<58} {value:>24}" + (f"   goal {goal}" if goal else ""), flush=True)
