@@ -140,7 +140,9 @@ def _cuts(low: Floats, high: Floats, reach: Any, random: np.random.Generator) ->
 
 
 def _forest(roots: Any, found: dict[str, Any]) -> Forest:
-    whole: dict[str, Any] = {n: found[n].astype(np.int32) for n in ("left", "right", "parent", "depth", "dimension", "mass")}
+    whole: dict[str, Any] = {
+        n: found[n].astype(np.int32) for n in ("left", "right", "parent", "depth", "dimension", "mass")
+    }
     plain: dict[str, Any] = {n: np.asarray(found[n], dtype=np.float32) for n in ("cut", "low", "high")}
     return Forest(roots=roots.astype(np.int32), **whole, **plain)
 

@@ -25,6 +25,7 @@ _FLOAT32, _FLOAT64, _INT32 = 2, 3, 7  # fields of Value
 _WIDTH = {_FLOAT32: 4, _FLOAT64: 8}
 _RUN = 1 << 16  # bytes of a run that are looked at in one go
 _MIN_RUN = 4
+_LONGEST_PAUSE = 255
 
 Bytes = NDArray[np.uint8]
 
@@ -199,17 +200,22 @@ def _table(data: bytes) -> Table:
     at, end = 0, len(data)
     found: list[Table] = []
     slow: list[tuple[int, int]] = []
+    pause = left = 0  # runs are looked for less and less often where there are none
     while at < end:
         length = frame_length(data, at, end)
         stride = 8 + (length + 3) // 4 * 4
-        run, rows = _run(data, view, at, length, stride, end)
+        run, rows = _run(data, view, at, length, stride, end) if not left else (None, 0)
+        left = left - 1 if left else 0
         if run is not None:
+            pause = 0
             if slow:
                 found.append(_one_by_one(data, view, slow))
                 slow = []
             found.append(run)
             at += rows * stride
         else:
+            if not left:
+                left = pause = min(_LONGEST_PAUSE, 2 * pause + 1)
             slow.append((at + 8, at + 8 + length))
             at += stride
     if slow:
@@ -279,88 +285,153 @@ def _floats(rows: Bytes, tensor: _Tensor, at: int) -> Floats:
 
 def _one_by_one(data: bytes, view: Bytes, payloads: Sequence[Span]) -> Table:
     """Records of any shape; dense and sparse ones may be mixed."""
+    if (usual := _usual(view, np.array(payloads, dtype=np.int64))) is not None:
+        return usual
     tensors: list[_Tensor] = []
-    labels: list[_Tensor] = []
+    labels: list[float] = []
     for begin, stop in payloads:
-        found = _usual(data, begin, stop)
-        if found is None:
-            tensor = _only(_entries(data, begin, stop, 1))
-            label = dict(_entries(data, begin, stop, 2)).get(b"values")
-        else:
-            tensor, label = found
+        tensor = _only(_entries(data, begin, stop, 1))
         if tensor is None or not tensor.kind:
             raise UserError("a RecordIO-protobuf record has no features")
         tensors.append(tensor)
+        label = dict(_entries(data, begin, stop, 2)).get(b"values")
         if label is not None and label.kind and label.values:
-            labels.append(label)
-    known = _labels(data, view, labels) if labels and len(labels) == len(tensors) else None
+            values = _numbers(view, label.kind, label.values)
+            if len(values):
+                labels.append(float(values[0]))
+    known = np.array(labels, dtype=np.float32) if labels and len(labels) == len(tensors) else None
     if any(t.keys for t in tensors):
-        return Table(_sparse(data, view, tensors), known)
+        return Table(_sparse(view, tensors), known)
     rows = [_numbers(view, t.kind, t.values) for t in tensors]
     if len({len(r) for r in rows}) > 1:
         raise UserError(f"RecordIO-protobuf records have {len({len(r) for r in rows})} different numbers of features")
     return Table(np.stack(rows), known)
 
 
-def _usual(data: bytes, at: int, end: int) -> tuple[_Tensor, _Tensor | None] | None:
-    """Features and label of a record as every known writer lays it out; None for one that is laid out otherwise."""
-    found: list[_Tensor] = []
-    while at < end:
-        if data[at] != (0x0A if not found else 0x12) or len(found) > 1:
-            return None
-        size, at = _varint(data, at + 1, end)
-        stop = at + size
-        if stop > end or data[at : at + 8] != b"\x0a\x06values" or stop - at < 12 or data[at + 8] != 0x12:
-            return None
-        size, at = _varint(data, at + 9, stop)
-        if at + size != stop or not size or data[at] & 7 != 2:
-            return None
-        tensor = _Tensor(data[at] >> 3)
-        size, at = _varint(data, at + 1, stop)
-        if at + size != stop or tensor.kind not in (_FLOAT32, _FLOAT64, _INT32):
-            return None
-        for tag, spans in ((0x0A, tensor.values), (0x12, tensor.keys), (0x1A, tensor.shape)):
-            if at < stop and data[at] == tag:
-                size, at = _varint(data, at + 1, stop)
-                spans.append((at, at + size))
-                at += size
-        if at != stop:
-            return None
-        found.append(tensor)
-    return (found[0], found[1] if len(found) > 1 else None) if found else None
-
-
-def _labels(data: bytes, view: Bytes, labels: Sequence[_Tensor]) -> Floats:
-    """The first number of each."""
-    if all(label.kind == _FLOAT32 and label.values[0][1] - label.values[0][0] == 4 for label in labels):
-        packed = b"".join([data[a:b] for label in labels for a, b in label.values[:1]])
-        return np.frombuffer(packed, dtype="<f4").astype(np.float32)
-    found = [_numbers(view, label.kind, label.values) for label in labels]
-    if not all(len(values) for values in found):
-        raise UserError("a RecordIO-protobuf record has an empty label")
-    return np.array([values[0] for values in found], dtype=np.float32)
-
-
-def _sparse(data: bytes, view: Bytes, tensors: Sequence[_Tensor]) -> Any:
-    packed = b"".join([data[a:b] for t in tensors for a, b in t.keys])
-    keys = _varints(np.frombuffer(packed, dtype=np.uint8))
-    kinds = {t.kind for t in tensors}
-    if len(kinds) == 1:
-        joined = b"".join([data[a:b] for t in tensors for a, b in t.values])
-        values = _numbers(np.frombuffer(joined, dtype=np.uint8), kinds.pop(), [(0, len(joined))])
-    else:
-        values = np.concatenate([_numbers(view, t.kind, t.values) for t in tensors])
-    if any(not t.keys and t.values and t.values[0][0] < t.values[0][1] for t in tensors) or len(keys) != len(values):
+def _sparse(view: Bytes, tensors: Sequence[_Tensor]) -> Any:
+    keys = [_varints(_joined(view, t.keys)) for t in tensors]
+    values = [_numbers(view, t.kind, t.values) if t.values else np.empty(0, dtype=np.float32) for t in tensors]
+    if any(len(k) != len(v) for k, v in zip(keys, values, strict=True)):
         raise UserError("a sparse RecordIO-protobuf record has not as many keys as values")
-    sizes = np.array([sum(b - a for a, b in t.keys) for t in tensors])
-    lasts = np.concatenate([[0], np.cumsum(np.frombuffer(packed, dtype=np.uint8) < 0x80)])
-    ends = lasts[np.concatenate([[0], np.cumsum(sizes)])]
-    shapes = _varints(np.frombuffer(b"".join([data[a:b] for t in tensors for a, b in t.shape[-1:]]), dtype=np.uint8))
+    shapes = [int(_varints(_joined(view, t.shape))[-1]) for t in tensors if t.shape]
+    ends = np.concatenate([[0], np.cumsum([len(k) for k in keys])])
+    return _matrix(np.concatenate(values), np.concatenate(keys), ends, max(shapes, default=0))
+
+
+def _matrix(values: Floats, keys: NDArray[np.int64], ends: Any, columns: int) -> Any:
     largest = int(keys.max()) + 1 if len(keys) else 0
-    columns = int(shapes.max()) if len(shapes) else largest
+    columns = columns or largest
     if largest > columns:
         raise UserError(f"a sparse RecordIO-protobuf record has the key {largest - 1}, its shape allows {columns - 1}")
     return compressed(values, keys, ends, columns)
+
+
+# ---- many records at once ------------------------------------------------------------------------------------------
+
+
+def _usual(view: Bytes, spans: NDArray[np.int64]) -> Table | None:
+    """Sparse records laid out as every known writer does, all at once; None when one is laid out otherwise.
+
+    ``features { values: tensor { values keys shape } } label { values: float32_tensor { one value } }``
+    """
+    reader = _Reader(view, spans[:, 0], spans[:, 1])
+    if not reader.enter(0x0A) or not reader.named() or not reader.enter(0x12) or not reader.enter(0x12):
+        return None
+    values, keys, shape = reader.part(0x0A), reader.part(0x12), reader.part(0x1A)
+    if not reader.leave() or not (keys[1] > keys[0]).any():
+        return None
+    labels: Floats | None = None
+    if reader.more():
+        if not reader.enter(0x12) or not reader.named() or not reader.enter(0x12) or not reader.enter(0x12):
+            return None
+        label = reader.part(0x0A)
+        if not reader.leave() or reader.more() or (label[1] - label[0] != 4).any():
+            return None
+        labels = _floats32(view, label)
+    packed, keys_of = _gather(view, keys)
+    numbers = _varints(packed)
+    ends = np.concatenate([[0], np.cumsum(packed < 0x80)])[np.concatenate([[0], np.cumsum(keys_of)])]
+    if (4 * np.diff(ends) != values[1] - values[0]).any():
+        raise UserError("a sparse RecordIO-protobuf record has not as many keys as values")
+    shapes = _varints(_gather(view, shape)[0])
+    return Table(_matrix(_floats32(view, values), numbers, ends, int(shapes.max()) if len(shapes) else 0), labels)
+
+
+Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class _Reader:
+    """Reads the same field of many records at a time. ``enter`` goes into a message that is the last of its parent."""
+
+    def __init__(self, view: Bytes, at: NDArray[np.int64], stop: NDArray[np.int64]):
+        self._view = np.concatenate([view, np.zeros(16, dtype=np.uint8)])
+        self._at = at.copy()
+        self._stop = stop
+        self._record = stop
+
+    def enter(self, tag: int) -> bool:
+        """A message whose tag every record has here; False when not all have it."""
+        if (self._at >= self._stop).any() or (self._view[self._at] != tag).any():
+            return False
+        self._at += 1
+        size = self._varint()
+        if (self._at + size > self._stop).any():
+            return False
+        self._stop = self._at + size
+        return True
+
+    def named(self) -> bool:
+        """The map's key ``values``."""
+        places = self._at[:, None] + np.arange(8)
+        if (places >= len(self._view)).any() or (
+            self._view[places] != np.frombuffer(b"\x0a\x06values", np.uint8)
+        ).any():
+            return False
+        self._at += 8
+        return True
+
+    def part(self, tag: int) -> Ends:
+        """Where a packed field lies; nowhere in records that lack it."""
+        has = (self._at < self._stop) & (self._view[np.minimum(self._at, len(self._view) - 1)] == tag)
+        before = self._at.copy()
+        self._at = np.where(has, self._at + 1, self._at)
+        size = np.where(has, self._varint(has), 0)
+        begin = np.where(has, self._at, before)
+        self._at = begin + size
+        return begin, self._at.copy()
+
+    def leave(self) -> bool:
+        """Whether every record's message ends here."""
+        good = bool((self._at == self._stop).all())
+        self._stop = self._record
+        return good
+
+    def more(self) -> bool:
+        """Whether records go on."""
+        return bool((self._at < self._record).any())
+
+    def _varint(self, where: Any = True) -> NDArray[np.int64]:
+        value = np.zeros(len(self._at), dtype=np.int64)
+        going = np.broadcast_to(np.asarray(where), self._at.shape).copy()
+        for shift in range(0, 35, 7):
+            byte = self._view[np.minimum(self._at, len(self._view) - 1)].astype(np.int64)
+            value += np.where(going, (byte & 0x7F) << shift, 0)
+            self._at = np.where(going, self._at + 1, self._at)
+            going &= byte >= 0x80
+            if not going.any():
+                break
+        return value
+
+
+def _gather(view: Bytes, ends: Ends) -> tuple[Bytes, NDArray[np.int64]]:
+    """The bytes of all spans, one after another, and how many each has."""
+    sizes = ends[1] - ends[0]
+    starts = np.repeat(ends[0] - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+    return view[starts + np.arange(int(sizes.sum()))], sizes
+
+
+def _floats32(view: Bytes, ends: Ends) -> Floats:
+    return _gather(view, ends)[0].view("<f4").astype(np.float32)
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------
