@@ -99,7 +99,7 @@ class Scorer:
 
 def _save(path: Path, forest: Forest) -> None:
     held = io.BytesIO()
-    np.savez_compressed(held, **{f.name: getattr(forest, f.name) for f in dataclasses.fields(forest)})
+    np.savez(held, allow_pickle=False, **{f.name: getattr(forest, f.name) for f in dataclasses.fields(forest)})
     path.write_bytes(held.getvalue())
 
 
