@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: libraries in them must not fight for processors
+
 from tests.platform import Platform, run, started, until
 
 _numbers = itertools.count(1)

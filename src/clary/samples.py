@@ -5,7 +5,10 @@ Only tables that ship with an installed package are there; their origin is named
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +18,24 @@ from .store.object import Bucket
 
 _OWNER = "aws"
 PUBLIC = "PublicRead"
+
+
+@contextlib.asynccontextmanager
+async def filling(platform: Platform) -> AsyncIterator[None]:
+    """Make the public buckets beside everything else: nobody waits for them at the start."""
+
+    def fill() -> None:
+        from .jumpstart import bucket
+
+        install(platform)
+        bucket.install(platform)
+
+    task = asyncio.create_task(asyncio.to_thread(fill))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # what could not be made now is made at the next start
+            await task
 
 
 def install(platform: Platform) -> None:

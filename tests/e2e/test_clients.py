@@ -66,6 +66,12 @@ def test_sdk_v2_algorithms(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert "'train:msd'" in printed and "'train:objective_loss:final'" in printed
 
 
+def test_sdk_v2_packaged_models(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """LightGBM, CatBoost and TabTransformer by their JumpStart ids."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_jumpstart.py", tmp_path)
+    assert printed.count("-MODEL ") == 5 and "LIGHTGBM 0.9" in printed
+
+
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v3", "sdk_v3.py", tmp_path)
     assert "SCRIPT algo-1 ['d.csv']" in printed

@@ -37,10 +37,13 @@ def _install(cache: Path, options: tuple[str, ...]) -> int:
     lock, local, wanted = (Path("/tmp") / f"{os.getpid()}-{name}.txt" for name in ("lock", "local", "wanted"))
     lock.write_text("".join(f"{name}=={version}\n" for name, version in present.items() if "+" not in version))
     local.write_text("".join(f"{name}\n" for name, version in present.items() if "+" in version))
+    more = Path("/tmp") / f"{os.getpid()}-more.txt"
+    more.write_text(os.environ.get("CLARY_MORE", "") + "\n")
+    sources = [str(more), *(["requirements.txt"] if (code / "requirements.txt").is_file() else [])]
     common = ["--quiet", "--cache-dir", str(cache), "--python", sys.executable, *options]
     resolved = subprocess.run(
         [uv, "pip", "compile", *common, "--no-header", "--no-annotate", "--excludes", str(local), "--output-file",
-         str(lock), "requirements.txt"],
+         str(lock), *sources],
         cwd=code, stdout=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     if resolved.returncode:

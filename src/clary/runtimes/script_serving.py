@@ -104,6 +104,10 @@ def _defaults() -> tuple[Callable[..., Any], ...]:
         from . import pytorch
 
         return pytorch.model, pytorch.read, pytorch.predict, pytorch.write
+    if os.environ.get("CLARY_ALGORITHM") == "huggingface":
+        from . import huggingface
+
+        return huggingface.model, huggingface.read, huggingface.predict, huggingface.write
     return _default_model, read, lambda data, model: model.predict(data), write
 
 

@@ -255,7 +255,8 @@ def _stage_container(platform: Platform, container: Json, variant: Json, target:
             "the object exists at the S3 URI."
         ) from None
     try:
-        digest, _ = packages.ensure(platform, aside / "code", not variant["Isolated"], cancel)
+        brings = resolve(container["Image"]).brings
+        digest, _ = packages.ensure(platform, aside / "code", not variant["Isolated"], cancel, brings)
     except packages.PackagesError as error:
         raise ArtifactError(str(error)) from None
     _packages_note(target).write_text(digest)

@@ -14,13 +14,27 @@ from ...provider.errors import ValidationException
 _URI = re.compile(
     r"^(?:(?P<registry>[^/]+)/)?(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]+))?$"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Framework:
+    """A container that runs users' scripts."""
+
+    name: str
+    module: str  # what has to be installed with the platform
+    extra: str = ""  # of the platform, which brings it
+    brings: tuple[str, ...] = ()  # what is installed for its scripts, when it is not there
+
+
+_PYTORCH = _Framework("pytorch", "torch", "deep")
+_TRANSFORMERS = _Framework("huggingface", "torch", "deep", ("transformers",))
 _FRAMEWORKS = {
-    "sagemaker-scikit-learn": ("scikit-learn", "sklearn", ""),
-    "pytorch-training": ("pytorch", "torch", "torch"),
-    "pytorch-inference": ("pytorch", "torch", "torch"),
-    "sagemaker-pytorch": ("pytorch", "torch", "torch"),
-}
-"""Repositories of containers that run users' scripts: name, the module they are about, the extra that brings it."""
+    "sagemaker-scikit-learn": _Framework("scikit-learn", "sklearn"),
+    "pytorch-training": _PYTORCH, "pytorch-inference": _PYTORCH, "sagemaker-pytorch": _PYTORCH,
+    "huggingface-pytorch-training": _TRANSFORMERS, "huggingface-pytorch-inference": _TRANSFORMERS,
+    "tensorflow-training": _Framework("tensorflow", "numpy", "", ("tensorflow",)),
+}  # fmt: skip
+"""By repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,7 @@ class Runtime:
     name: str
     tag: str
     algorithm: Algorithm | None = None
+    brings: tuple[str, ...] = ()  # requirements that scripts of this image need not name
 
     @property
     def train(self) -> str:
@@ -52,10 +67,10 @@ def resolve(uri: str) -> Runtime:
             raise ValidationException(_install(algorithm.title, absent, algorithm.extra))
         return Runtime(algorithm.name, tag, algorithm)
     if repository in _FRAMEWORKS:
-        name, module, extra = _FRAMEWORKS[repository]
-        if importlib.util.find_spec(module) is None:
-            raise ValidationException(_install(f"The image {uri}", [module], extra))
-        return Runtime(name, tag)
+        framework = _FRAMEWORKS[repository]
+        if importlib.util.find_spec(framework.module) is None:
+            raise ValidationException(_install(f"The image {uri}", [framework.module], framework.extra))
+        return Runtime(framework.name, tag, None, framework.brings)
     known = ", ".join(sorted(catalogue.by_repository()))
     raise ValidationException(
         f"Clary has no runtime for the image {uri}. It serves the algorithms {known}, and runs scripts in "

@@ -50,14 +50,16 @@ class PackagesError(Exception):
         self.log = log
 
 
-def ensure(platform: Platform, code: Path, network: bool, cancel: threading.Event) -> tuple[str, str]:
-    """The digest of the environment that a folder's requirements need, and what its making printed.
+def ensure(
+    platform: Platform, code: Path, network: bool, cancel: threading.Event, more: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """The digest of the environment that a folder's requirements need, and ``more``; and what its making printed.
 
-    Empty where the folder requires nothing. PackagesError when it cannot be made, Cancelled when it must not be.
+    Empty where nothing is required. PackagesError when it cannot be made, Cancelled when it must not be.
     """
-    if not (code / FILE).is_file():
+    if not (code / FILE).is_file() and not more:
         return "", ""
-    digest = _digest(code)
+    digest = _digest(code, more)
     with _turns_guard:
         turn = _turns.setdefault(digest, threading.Lock())
     while not turn.acquire(timeout=0.2):
@@ -66,7 +68,7 @@ def ensure(platform: Platform, code: Path, network: bool, cancel: threading.Even
     try:
         if folder(platform, digest).is_dir():
             return digest, f"Dependencies of {FILE} are installed already ({digest[:12]})\n"
-        return digest, _make(platform, code, digest, network, cancel)
+        return digest, _make(platform, code, digest, network, cancel, more)
     finally:
         turn.release()
 
@@ -87,12 +89,12 @@ def mounted(platform: Platform, note: Path, environment: dict[str, str]) -> tupl
     return (Mount(str(folder(platform, digest)), TARGET),)
 
 
-def _digest(code: Path) -> str:
+def _digest(code: Path, more: tuple[str, ...]) -> str:
     """Of the requirements, the files that they name, and what is installed already."""
-    text = (code / FILE).read_bytes()
+    text = (code / FILE).read_bytes() if (code / FILE).is_file() else b""
     if len(text) > _MAX_BYTES:
         raise PackagesError(f"ClientError: {FILE} has {len(text)} bytes; it can have {_MAX_BYTES}.")
-    found = hashlib.sha256(text)
+    found = hashlib.sha256(text + b"\0" + " ".join(more).encode())
     if any(
         line.strip().startswith((b"-r", b"-c", b"-e", b"--req", b"--con", b".", b"/")) or b"file:" in line
         for line in text.splitlines()
@@ -106,11 +108,14 @@ def _digest(code: Path) -> str:
     return found.hexdigest()
 
 
-def _make(platform: Platform, code: Path, digest: str, network: bool, cancel: threading.Event) -> str:
+def _make(
+    platform: Platform, code: Path, digest: str, network: bool, cancel: threading.Event, more: tuple[str, ...]
+) -> str:
     root = platform.settings.folder
     process = root / "runs" / f"packages-{digest[:24]}" / "installer"
     executor = LocalExecutor(root / "run")
     executor.sweep(process.parent)  # what an earlier try left
+    code.mkdir(exist_ok=True)
     target, cache, scratch = process / "target", root / "environments" / ".cache", process / "tmp"
     for each in (target, cache, scratch):
         each.mkdir(parents=True, exist_ok=True)
@@ -118,7 +123,7 @@ def _make(platform: Platform, code: Path, digest: str, network: bool, cancel: th
     if uid:
         for each in (target, cache, scratch):
             os.chown(each, uid, uid)
-    executor.start(_installer(platform, code, process, network, uid))
+    executor.start(_installer(platform, code, process, network, uid, more))
     try:
         code_of_exit = _wait(executor, process, cancel)
         log = files.read_text_tail(process / "log", 1 << 20)
@@ -132,14 +137,21 @@ def _make(platform: Platform, code: Path, digest: str, network: bool, cancel: th
         executor.sweep(process.parent)
 
 
-def _installer(platform: Platform, code: Path, process: Path, network: bool, uid: int) -> ProcessSpec:
+def _installer(
+    platform: Platform, code: Path, process: Path, network: bool, uid: int, more: tuple[str, ...]
+) -> ProcessSpec:
     given = {k: v for k, v in os.environ.items() if k.startswith(_PASSED)}
     environment = {
         **system(), **{_TO_UV[k]: v for k, v in given.items() if k in _TO_UV},
         **{k: v for k, v in given.items() if k not in _TO_UV}, "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "copy",
         "UV_PYTHON_DOWNLOADS": "never", "UV_COMPILE_BYTECODE": "1",
     }  # fmt: skip
-    environment |= {"CLARY_PACKAGES": TARGET, "CLARY_CODE": CODE, "CLARY_PACKAGE_CACHE": CACHE}
+    environment |= {
+        "CLARY_PACKAGES": TARGET,
+        "CLARY_CODE": CODE,
+        "CLARY_PACKAGE_CACHE": CACHE,
+        "CLARY_MORE": "\n".join(more),
+    }
     if not network:
         environment["UV_OFFLINE"] = "1"
     return ProcessSpec(

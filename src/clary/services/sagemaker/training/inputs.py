@@ -18,6 +18,7 @@ from ....provider.platform import Platform
 from ....store.object import NoSuchBucket, Object, split_uri
 from ....store.rows import Row
 from .. import packages
+from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
 from .contract import Host, checkpoint_folder, hosts, hyperparameters, run_id, write_configuration
 
@@ -95,8 +96,9 @@ def _install_packages(platform: Platform, row: Row, all_hosts: list[Host], cance
     if "sagemaker_program" not in hyperparameters(row):
         return
     network = not row.spec.get("EnableNetworkIsolation", False)
+    image = resolve(row.spec["AlgorithmSpecification"]["TrainingImage"])
     try:
-        digest, said = packages.ensure(platform, all_hosts[0].ml / "code", network, cancel)
+        digest, said = packages.ensure(platform, all_hosts[0].ml / "code", network, cancel, image.brings)
     except packages.PackagesError as error:
         (all_hosts[0].folder / "log").write_text(error.log)
         raise InputError(str(error)) from None
