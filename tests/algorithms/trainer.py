@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,8 +88,12 @@ def run(folder: Path, name: str, hyperparameters: dict[str, Any], channels: Chan
     (config / "inputdataconfig.json").write_text(json.dumps(described))
     (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), _environment(name, folder):
-        code = main()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), _environment(name, folder):
+            code = main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # a job takes it
     return Trained(name, code, out.getvalue(), folder)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from .readers.table import Floats, Table, dense
+from .readers.table import Floats, Table, concatenate, dense
 
 
 class Reservoir:
@@ -16,6 +16,7 @@ class Reservoir:
     def __init__(self, size: int, random: np.random.Generator):
         self._size = size
         self._random = random
+        self._parts: list[Table] = []  # until it is full
         self._rows: Floats | None = None
         self._labels: Floats | None = None
         self.seen = 0
@@ -23,19 +24,24 @@ class Reservoir:
     def take(self, table: Table) -> None:
         """Some more rows."""
         rows = dense(table.features)
-        if self._rows is None:
-            self._rows = np.empty((0, rows.shape[1]), dtype=np.float32)
-            self._labels = None if table.labels is None else np.empty(0, dtype=np.float32)
-        room = max(0, min(self._size - len(self._rows), len(rows)))
+        room = max(0, min(self._size - self.seen, len(rows)))
         if room:
-            self._rows = np.concatenate([self._rows, rows[:room]])
+            self._parts.append(Table(rows[:room].copy(), None if table.labels is None else table.labels[:room]))
+        if room < len(rows):
+            self._fill()
+            assert self._rows is not None
+            places, kept = self._places(room, len(rows))
+            self._rows[places] = rows[kept]
             if self._labels is not None and table.labels is not None:
-                self._labels = np.concatenate([self._labels, table.labels[:room]])
-        places, kept = self._places(room, len(rows))
-        self._rows[places] = rows[kept]
-        if self._labels is not None and table.labels is not None:
-            self._labels[places] = table.labels[kept]
+                self._labels[places] = table.labels[kept]
         self.seen += len(rows)
+
+    def _fill(self) -> None:
+        if self._parts:
+            whole = concatenate(self._parts)
+            self._rows = np.array(whole.features)
+            self._labels = None if whole.labels is None else whole.labels.copy()
+            self._parts = []
 
     def _places(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which of the later rows replace which kept ones; of several for one place the last wins."""
@@ -46,6 +52,7 @@ class Reservoir:
 
     def sample(self) -> tuple[Floats, Floats | None]:
         """The rows that are kept now, and their labels."""
+        self._fill()
         assert self._rows is not None
         return self._rows, self._labels
 

@@ -25,6 +25,7 @@ from ..sampling import sample
 from . import projection
 
 _PROBES = 5
+_COUNTED = 1 << 22  # votes that are counted at a time
 _POINTS_PER_LIST = 39  # fewer rows a list than this, and FAISS cannot place the lists well
 
 
@@ -83,6 +84,7 @@ class Neighbours:
     def __init__(self, index: Any, labels: Floats, params: Mapping[str, Any], matrix: Floats | None):
         self.index = index
         self.labels = labels
+        self._classes, self._codes = np.unique(labels, return_inverse=True)
         self.matrix = matrix
         self.params = {k: params[k] for k in ("k", "predictor_type", "index_metric", "index_type", "faiss_index_pq_m")}
         self.columns = int(params["feature_dim"])
@@ -103,24 +105,27 @@ class Neighbours:
         """The commonest label among the neighbours, or their mean; with ``verbose=true`` also the neighbours."""
         distances, found = self.index.search(self.placed(features), int(self.params["k"]))
         labels = np.where(found >= 0, self.labels[found], np.nan)
-        told = self._told(labels)
+        told = self._told(labels, found)
         if options.get("verbose") != "true":
             return {"predicted_label": told}
         if self.params["index_metric"] != "L2":
             distances = 1 - distances if self.params["index_metric"] == "COSINE" else -distances
         return {"predicted_label": told, "distances": distances, "labels": labels.astype(np.float32)}
 
-    def _told(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _told(self, labels: NDArray[np.float32], found: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The neighbours' mean, or the label that most of them have; of several the smallest."""
         if self.params["predictor_type"] == "regressor":
             means: NDArray[np.float32] = np.nanmean(labels, axis=1).astype(np.float32)
             return means
-        return np.array([_commonest(row) for row in labels], dtype=np.float32)
-
-
-def _commonest(labels: NDArray[np.float32]) -> float:
-    """Of several the smallest."""
-    values, counts = np.unique(labels[~np.isnan(labels)], return_counts=True)
-    return float(values[counts.argmax()]) if len(values) else 0.0
+        told = np.empty(len(found), dtype=np.float32)
+        step = max(1, _COUNTED // len(self._classes))
+        for at in range(0, len(found), step):
+            part = found[at : at + step]
+            counts = np.zeros((len(part), len(self._classes)), dtype=np.int32)
+            rows, places = np.nonzero(part >= 0)
+            np.add.at(counts, (rows, self._codes[part[rows, places]]), 1)
+            told[at : at + step] = self._classes[counts.argmax(axis=1)]
+        return told
 
 
 def _test(job: Job, model: Neighbours) -> None:

@@ -14,7 +14,7 @@ from . import delimited, libsvm, parquet, recordio
 from .table import Table, concatenate
 
 _BLOCK = 32 << 20
-_KEPT = 2 << 30  # bytes of a channel that are kept between epochs
+_KEPT = 1 << 30  # bytes of a channel that are kept between epochs
 _NAMES = {
     "csv": CSV, "recordio-protobuf": RECORDIO, "recordio": RECORDIO, "libsvm": LIBSVM, "text/x-libsvm": LIBSVM,
     "parquet": PARQUET,
