@@ -74,7 +74,7 @@ def test_sdk_v2_packaged_models(sqlite_platform: Platform, tmp_path: Path) -> No
 
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v3", "sdk_v3.py", tmp_path)
-    assert "SCRIPT algo-1 ['d.csv']" in printed
+    assert "SCRIPT algo-1 ['d.csv']" in printed and "PACKAGE from a wheel" in printed
 
 
 def test_the_hook_can_be_switched_off_and_does_nothing_elsewhere(sqlite_platform: Platform, tmp_path: Path) -> None:
