@@ -265,6 +265,16 @@ def test_memory_is_bounded(sqlite_platform: Platform, name: str) -> None:
     assert "memory" in found["FailureReason"].lower()
 
 
+def test_a_full_volume_ends_the_job_and_nothing_else(sqlite_platform: Platform, name: str) -> None:
+    text = "import time\nwith open('/opt/ml/model/big', 'wb') as f:\n    for _ in range(1200): f.write(bytes(1 << 20))\ntime.sleep(600)\n"
+    request = scripted(sqlite_platform, name, text)
+    request["ResourceConfig"] = {**request["ResourceConfig"], "VolumeSizeInGB": 1}
+    found = train(sqlite_platform, request)
+    assert found["TrainingJobStatus"] == "Failed"
+    assert found["FailureReason"].startswith("ClientError: No space left on device: algo-1 held 1.")
+    assert not list(sqlite_platform.home.glob(f"runs/job-*{name}*"))
+
+
 def test_stopping_ends_a_job_with_what_it_has(sqlite_platform: Platform, name: str) -> None:
     where = bucket(sqlite_platform, name)
     text = """

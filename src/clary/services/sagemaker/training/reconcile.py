@@ -21,7 +21,7 @@ from ....store.schema import resource
 from ..failures import last_exception
 from ..input_objects import InputError
 from ..watching import Watcher
-from . import contract, inputs, outputs
+from . import contract, inputs, outputs, volume
 from .api import STOPPABLE
 from .capacity import Ledger, machine, need
 from .machine import BEGINNING, Job, Seen, Verdict, step
@@ -51,6 +51,7 @@ class TrainingReconciler:
         self._shipper = shipper
         self._watcher = watcher
         self._ledger: Ledger | None = None
+        self._volumes = volume.Volumes()
         self._wake = wake
 
     async def reconcile(self, row: Row) -> Outcome:
@@ -123,6 +124,8 @@ class TrainingReconciler:
         """The job's processes as one: it runs while all run, fails when one fails, is done when all are."""
         sights = [self._executor.see(h.folder) for h in all_hosts]
         for host, sight in zip(all_hosts, sights, strict=True):
+            if full := volume.told(row, host):
+                return "failed", full
             if sight.state == "vanished":
                 if (host.folder / STOPPED).exists():
                     return (
@@ -188,6 +191,7 @@ class TrainingReconciler:
         for host in all_hosts:
             key = StreamKey(row.account, row.region, LOG_GROUP, contract.log_stream(row, host))
             await self._shipper.follow(host.folder / "log", key)
+        self._volumes.watch(row, all_hosts)
         if row.spec.get("CheckpointConfig"):
             self._activities.start(f"{row.uid}:checkpoints", lambda cancel: self._mirror(row, all_hosts, cancel))
 
@@ -201,6 +205,7 @@ class TrainingReconciler:
         for host in all_hosts:  # of several hosts one may have failed while the others still run
             await asyncio.to_thread(self._executor.kill, host.folder)
         self._activities.forget(f"{row.uid}:checkpoints")
+        self._volumes.forget(row)
         await self._drain(row, all_hosts)
         keep = job.verdict is not None and job.verdict.phase != "Failed"
         self._activities.start(f"{row.uid}:outputs", lambda cancel: outputs.upload(self._platform, row, keep, cancel))
@@ -210,6 +215,7 @@ class TrainingReconciler:
         for host in all_hosts:
             await asyncio.to_thread(self._executor.kill, host.folder)
         self._activities.forget(f"{row.uid}:checkpoints")
+        self._volumes.forget(row)
         await self._drain(row, all_hosts)
         if row.spec.get("CheckpointConfig"):
             for host in all_hosts:
@@ -226,6 +232,7 @@ class TrainingReconciler:
                 await self._shipper.drain(host.folder / "log")
 
     async def _sweep(self, row: Row, all_hosts: list[contract.Host]) -> None:
+        self._volumes.forget(row)
         for part in ("inputs", "outputs", "checkpoints"):
             self._activities.forget(f"{row.uid}:{part}")
         root = all_hosts[0].folder.parent
