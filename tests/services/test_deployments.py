@@ -76,7 +76,7 @@ def blue_green(kind: str, wait: int, last: int = 0, **size: Any) -> dict[str, An
 
 def test_a_canary(platform: Platform, name: str, model_data: str) -> None:
     deploy(platform, name, model_data, count=2)
-    config = blue_green("CANARY", 5, 2, CanarySize={"Type": PERCENT, "Value": 25})
+    config = blue_green("CANARY", 5, 6, CanarySize={"Type": PERCENT, "Value": 25})
     with Load(platform, name).running() as load:
         sagemaker = update(platform, name, model_data, config, 2)
         until(lambda: pending(platform, name).get("Status") == "Baking", what="the canary bakes")
