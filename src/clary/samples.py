@@ -22,15 +22,10 @@ PUBLIC = "PublicRead"
 
 @contextlib.asynccontextmanager
 async def filling(platform: Platform) -> AsyncIterator[None]:
-    """Make the public buckets beside everything else: nobody waits for them at the start."""
+    """Fill the larger public bucket beside everything else: nobody waits for it at the start."""
+    from .jumpstart import bucket
 
-    def fill() -> None:
-        from .jumpstart import bucket
-
-        install(platform)
-        bucket.install(platform)
-
-    task = asyncio.create_task(asyncio.to_thread(fill))
+    task = asyncio.create_task(asyncio.to_thread(bucket.install, platform))
     try:
         yield
     finally:

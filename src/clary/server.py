@@ -52,6 +52,7 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> Platform:
     )
     database.listeners.append(platform.signals.notify)
     install_all(platform)
+    samples.install(platform)
     platform.services["reset"] = lambda account: maintenance.reset(platform, account)
     platform.services.setdefault("start", []).append(lambda: maintenance.running(platform))
     platform.services["start"].append(lambda: samples.filling(platform))
