@@ -77,6 +77,7 @@ def test_ip_insights_knows_who_is_where(tmp_path: Path) -> None:
     row = orjson.loads(body)
     assert (len(row["entity_embedding"]), len(row["ip_embedding"])) == (32, 32)
     assert row["dot_product"] == pytest.approx(np.dot(row["entity_embedding"], row["ip_embedding"]), rel=1e-4)
+    assert found.ask(b'{"instances":[{"data":{"features":"x"}}]}', JSON)[0] == 400
     assert found.ask(b"user1,nowhere")[0] == 400 and found.ask(b"a,b,c")[0] == 400
 
 

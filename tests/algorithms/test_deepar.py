@@ -90,6 +90,9 @@ def test_answers(trained: Trained) -> None:
         ({"instances": [{"start": "2024-01-01", "target": [1], "cat": [0]}], "configuration": {"output_types": ["x"]}}, "output_types of"),
         ({"instances": [{"start": "2024-01-01", "target": [1], "cat": [0]}], "configuration": {"num_samples": 10**9}}, "do not fit into memory"),
         ({"instances": []}, "no instances"),
+        ({"instances": [{"start": "99999999-01-01", "target": [1], "cat": [0]}]}, "is no time like"),
+        ({"instances": [{"start": "2024-01-01", "target": {}, "cat": [0]}]}, "a series has the form"),
+        ({"instances": [{"start": "2024-01-01", "target": [1], "cat": [0]}], "configuration": [1]}, "configuration"),
     ],
 )  # fmt: skip
 def test_bad_requests(trained: Trained, body: dict[str, Any], words: str) -> None:

@@ -65,10 +65,8 @@ def features(request: Request, columns: int) -> Any:
             found = found[:, 1:]
     elif request.kind == RECORDIO:
         found = recordio.table(request.body, "the request").features
-    elif request.kind == JSONLINES:
-        found = _matrix([document(line) for line in request.body.splitlines() if line.strip()], columns)
     else:
-        found = _matrix(instances(request.body), columns)
+        found = _matrix(instances(request)[0], columns)
     return _fitting(found, columns)
 
 
@@ -80,13 +78,17 @@ def document(text: bytes) -> Any:
         raise UserError(f"The request is no valid JSON: {error}") from None
 
 
-def instances(body: bytes) -> list[Any]:
-    """The instances of a JSON request."""
-    found = document(body)
+def instances(request: Request) -> tuple[list[Any], Json]:
+    """The instances of a JSON request and its configuration, or the lines of JSON Lines, which have none."""
+    if request.kind == JSONLINES:
+        return [document(line) for line in request.body.splitlines() if line.strip()], {}
+    found = document(request.body)
     if not isinstance(found, dict) or not isinstance(found.get("instances"), list):
         raise UserError('A JSON request has the form {"instances": [{"features": [1.5, 16.0]}]}')
-    listed: list[Any] = found["instances"]
-    return listed
+    configuration = found.get("configuration") or {}
+    if not isinstance(configuration, dict):
+        raise UserError("The configuration of a request is an object")
+    return found["instances"], configuration
 
 
 def _matrix(rows: list[Any], columns: int) -> Any:
@@ -98,10 +100,10 @@ def _matrix(rows: list[Any], columns: int) -> Any:
             return _rows(plain)
     except (KeyError, TypeError):
         pass
-    return _mixed([_values(row) for row in rows], columns)
+    return _mixed([values_of(row) for row in rows], columns)
 
 
-def _values(row: Any) -> Json:
+def values_of(row: Any) -> Json:
     """The values, and the keys of a sparse row, in any of the documented shapes."""
     if isinstance(row, list):
         return {"values": row}
@@ -122,22 +124,22 @@ def _mixed(rows: list[Json], columns: int) -> Any:
     keys: list[int] = []
     values: list[float] = []
     ends = [0]
-    for row in rows:
-        those = row.get("keys", range(len(row["values"])))
-        if len(those) != len(row["values"]):
-            raise UserError("A sparse instance has not as many keys as values")
-        shape = row.get("shape") or [columns]
-        if isinstance(shape, list) and shape and int(shape[-1]) != columns:
-            raise UserError(f"A sparse instance has the shape {shape}, the model takes {columns} features")
-        keys += those
-        values += row["values"]
-        ends.append(len(keys))
     try:
+        for row in rows:
+            those = row.get("keys", range(len(row["values"])))
+            if len(those) != len(row["values"]):
+                raise UserError("A sparse instance has not as many keys as values")
+            shape = row.get("shape", [columns])
+            if int(shape[-1]) != columns:
+                raise UserError(f"A sparse instance has the shape {shape}, the model takes {columns} features")
+            keys += those
+            values += row["values"]
+            ends.append(len(keys))
         if keys and not 0 <= min(keys) <= max(keys) < columns:
             raise UserError(f"A sparse instance has keys outside 0 to {columns - 1}")
         return compressed(np.asarray(values, dtype=np.float32), keys, ends, columns)
-    except (TypeError, ValueError):
-        raise UserError("A sparse instance has keys or values that are no numbers") from None
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise UserError("A sparse instance has a shape, keys or values that are no lists of numbers") from None
 
 
 def _rows(rows: list[list[Any]]) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..contract import JSON, JSONLINES
 from ..environment import UserError
 from ..job import Job
-from ..requests import Json, Request, document, instances
+from ..requests import Json, Request, instances
 from . import fasttext
 from .fasttext import END, Model
 
@@ -56,16 +56,14 @@ def _vectors(path: Path) -> Any:
 
 def _asked(request: Request) -> tuple[list[str], list[Json]]:
     """The texts of a request and what is wanted of each; the answer has the request's type, whatever Accept says."""
+    rows, configuration = instances(request)
     if request.kind == JSONLINES:
-        rows = [document(line) for line in request.body.splitlines() if line.strip()]
         if not all(isinstance(row, dict) and isinstance(row.get("source"), str) for row in rows):
             raise UserError('A line has the form {"source": "a text"}')
         return [row["source"] for row in rows], rows
-    texts = instances(request.body)
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in rows):
         raise UserError('A request has the form {"instances": ["a text"]}')
-    configuration = document(request.body).get("configuration") or {}
-    return texts, [configuration] * len(texts)
+    return rows, [configuration] * len(rows)
 
 
 def _given(request: Request, rows: list[Json]) -> tuple[str, bytes]:

@@ -40,6 +40,8 @@ class Frequency:
     def start(self, text: str) -> np.datetime64:
         """When a series begins; ValueError for no such time."""
         at = np.datetime64(text.strip().replace(" ", "T"), "s")
+        if not np.datetime64("0001", "s") <= at < np.datetime64("10000", "s"):
+            raise ValueError(text)
         return at if self.unit == "W" else at.astype(f"M8[{self.unit}]")
 
     def times(self, start: np.datetime64, first: int, count: int) -> Any:

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from .. import deep
-from ..contract import JSONLINES
 from ..environment import UserError
 from ..hyperparameters import Params
 from ..job import Job
-from ..requests import Json, Request, document, documents, instances
+from ..requests import Json, Request, documents, instances
 from .calendar import Frequency
 from .forecaster import Forecaster
 from .series import Series, parse, read
@@ -199,16 +198,13 @@ class Forecasts:
             self._default = orjson.loads(text) if text else {}
         except ValueError as error:
             raise UserError(f"DEEPAR_INFERENCE_CONFIG is no JSON: {error}") from None
+        if not isinstance(self._default, dict):
+            raise UserError(f"DEEPAR_INFERENCE_CONFIG is no JSON object: {text}")
 
     def answer(self, request: Request) -> tuple[str, bytes]:
         """Means, quantiles or samples of what follows each series."""
-        configuration = self._default
-        if request.kind == JSONLINES:
-            rows = [document(line) for line in request.body.splitlines() if line.strip()]
-        else:
-            rows = instances(request.body)
-            configuration = {**configuration, **(document(request.body).get("configuration") or {})}
-        samples, types, quantiles = _wishes(configuration)
+        rows, wished = instances(request)
+        samples, types, quantiles = _wishes({**self._default, **wished})
         model = self._model
         series = [self._checked(row, i) for i, row in enumerate(rows)]
         if not series or len(series) * samples * (model.horizon + max(model.lags) + model.context) > _MAX_DRAWN:

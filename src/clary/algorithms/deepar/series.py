@@ -35,7 +35,7 @@ class Series:
 
 def parse(row: Any, frequency: Frequency) -> Series:
     """A record; UserError when it is none."""
-    if not isinstance(row, dict) or "start" not in row or "target" not in row:
+    if not isinstance(row, dict) or "start" not in row or not isinstance(row.get("target"), list):
         raise UserError('a series has the form {"start": "2009-11-01 00:00:00", "target": [4.0, 10.0]}')
     try:
         start = frequency.start(str(row["start"]))

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from .. import deep
-from ..contract import CSV, JSONLINES
+from ..contract import CSV
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
 from ..linear_learner.quality import ranks_above
 from ..readers.source import files
-from ..requests import Json, Request, document, documents, instances
+from ..requests import Json, Request, documents, instances, values_of
 from . import pairs
 from .pairs import Ints
 
@@ -168,20 +168,12 @@ class Insights:
 def _pairs(request: Request) -> list[pairs.Pair]:
     if request.kind == CSV:
         return pairs.parse(request.body, "the request")
-    if request.kind == JSONLINES:
-        rows = [document(line) for line in request.body.splitlines() if line.strip()]
-    else:
-        rows = instances(request.body)
-    return [_pair(row) for row in rows]
+    return [_pair(row) for row in instances(request)[0]]
 
 
 def _pair(row: Any) -> pairs.Pair:
-    found = row
-    if isinstance(row, dict):
-        found = row.get("features")
-        if found is None and isinstance(row.get("data"), dict):
-            found = (row["data"].get("features") or {}).get("values")
-    if not isinstance(found, list) or len(found) != 2 or not all(isinstance(v, str) for v in found):
+    found = values_of(row)["values"]
+    if len(found) != 2 or not all(isinstance(v, str) for v in found):
         raise UserError('An instance has the form {"features": ["entity", "1.2.3.4"]}')
     return found[0].strip(), found[1].strip()
 

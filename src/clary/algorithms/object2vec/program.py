@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from .. import deep
-from ..contract import JSONLINES
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
-from ..requests import Json, Request, document, documents, instances
+from ..requests import Json, Request, documents, instances
 from .network import Encoder, Network
 from .pairs import Pairs, padded, read, tokens
 
@@ -182,10 +181,7 @@ class Objects:
     @torch.no_grad()
     def answer(self, request: Request) -> tuple[str, bytes]:
         """Scores of pairs; vectors where one half is given."""
-        if request.kind == JSONLINES:
-            rows = [document(line) for line in request.body.splitlines() if line.strip()]
-        else:
-            rows = instances(request.body)
+        rows, _ = instances(request)
         if not rows or not all(isinstance(row, dict) for row in rows):
             raise UserError('An instance has the form {"in0": [1, 2], "in1": [3]}')
         sides = {tuple(sorted(k for k in row if k in ("in0", "in1"))) for row in rows}
