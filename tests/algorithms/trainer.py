@@ -71,8 +71,8 @@ def ask(replica: Replica, body: bytes, content_type: str = "text/csv", accept: s
     return int(status), kind, answer
 
 
-def run(folder: Path, name: str, hyperparameters: dict[str, Any], channels: Channels) -> Trained:
-    """Train."""
+def lay_out(folder: Path, hyperparameters: dict[str, Any], channels: Channels) -> None:
+    """The files that a job finds."""
     config = folder / "input" / "config"
     config.mkdir(parents=True)
     (folder / "model").mkdir()
@@ -87,6 +87,11 @@ def run(folder: Path, name: str, hyperparameters: dict[str, Any], channels: Chan
     }
     (config / "inputdataconfig.json").write_text(json.dumps(described))
     (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+
+
+def run(folder: Path, name: str, hyperparameters: dict[str, Any], channels: Channels) -> Trained:
+    """Train."""
+    lay_out(folder, hyperparameters, channels)
     out = io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     try:

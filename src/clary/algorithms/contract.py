@@ -8,7 +8,7 @@ it too) holds an ``ALGORITHM``; its ``program`` has ``train(job)``, which leaves
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,7 +77,7 @@ class Algorithm:
     serve: str = "clary.algorithms.hosting:main"
     needs: tuple[str, ...] = ()  # modules that an optional extra brings
     extra: str = ""  # the extra
-    details: Mapping[str, Any] = field(default_factory=dict)
+    several_hosts: bool = True
 
 
 Columns = dict[str, Any]

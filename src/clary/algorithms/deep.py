@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-EXTRA = "deep"
-
 
 def seeded() -> None:
     """The same job gives the same model."""
@@ -32,9 +30,9 @@ def activation(name: str) -> nn.Module:
     return {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}[name]()
 
 
-def arrays(module: nn.Module, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     """A module's weights and buffers by name."""
-    return {prefix + name: value.detach().numpy() for name, value in module.state_dict().items()}
+    return {name: value.detach().numpy() for name, value in module.state_dict().items()}
 
 
 def restore(module: nn.Module, named: dict[str, np.ndarray[Any, Any]]) -> None:

@@ -81,7 +81,7 @@ def take(environment: TrainingEnvironment) -> dict[str, tuple[Path, ...]]:
 def _receive(channel: socket.socket, folder: Path, found: dict[str, list[Path]]) -> None:
     while size := int.from_bytes(exactly(channel, 2), "little"):
         name, _, suffix = exactly(channel, size).decode().partition("/")
-        path = folder / f"{len(os.listdir(folder))}{suffix}"
+        path = folder / f"{len(os.listdir(folder))}{Path(f'x{suffix}').suffix}"
         with open(path, "wb") as file:
             while length := int.from_bytes(exactly(channel, 4), "little"):
                 file.write(exactly(channel, length))

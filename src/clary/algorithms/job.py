@@ -35,10 +35,13 @@ class Job:
         self._environment = environment
         self._spooled: dict[str, tuple[Path, ...]] = {}
         self._sources: dict[str, Source] = {}
-        self._stopping = False
+        self._learning = self._stopping = False
         signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, *_: object) -> None:
+        """Between epochs there is a model to keep; a program that has none yet, or learns in one go, ends here."""
+        if not self._learning:
+            raise SystemExit(128 + signal.SIGTERM)
         self._stopping = True
 
     @property
@@ -80,6 +83,7 @@ class Job:
 
     def epochs(self, count: int) -> Iterator[int]:
         """Epoch numbers; none follows once the job is being stopped, so that what was learnt can be saved."""
+        self._learning = True
         for epoch in range(count):
             yield epoch
             self.report.progress(epoch + 1, count)
@@ -154,5 +158,5 @@ def _check_channels(algorithm: Algorithm, environment: TrainingEnvironment) -> N
     for channel in algorithm.channels:
         if channel.required and channel.name not in environment.channels:
             raise UserError(f"'{channel.name}' is a required property: {algorithm.title} needs a channel of that name.")
-    if len(environment.hosts) > 1 and not algorithm.details.get("several_hosts", True):
+    if len(environment.hosts) > 1 and not algorithm.several_hosts:
         raise UserError(f"{algorithm.title} trains on one instance; this job has {len(environment.hosts)}.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any
 
 
 class Report:
@@ -54,11 +53,11 @@ class Report:
         rate = records / max(seconds, 1e-9)
         self.say(f"#throughput_metric: host={self.host}, train throughput={rate} records/second")
 
-    def metrics(self, values: dict[str, float], **dimensions: Any) -> None:
+    def metrics(self, values: dict[str, float]) -> None:
         """A ``#metrics`` line."""
         at = time.time()
         document = {
-            "StartTime": self._began, "EndTime": at, "Dimensions": {**self._dimensions, **dimensions},
+            "StartTime": self._began, "EndTime": at, "Dimensions": self._dimensions,
             "Metrics": {k: {"sum": v, "count": 1, "min": v, "max": v} for k, v in values.items()},
         }  # fmt: skip
         print(f"#metrics {json.dumps(document)}", flush=True)

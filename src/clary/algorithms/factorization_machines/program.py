@@ -22,9 +22,8 @@ from ..environment import UserError
 from ..hosting import artifact
 from ..hyperparameters import Params
 from ..job import Job
-from ..linear_learner.losses import sigmoid
-from ..linear_learner.quality import binary, regression
 from ..readers.source import Source
+from ..scores import binary, regression, sigmoid
 
 Doubles = NDArray[np.float64]
 _PUBLISHED = 500  # batches between two lines of the log

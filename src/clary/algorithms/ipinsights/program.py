@@ -20,9 +20,9 @@ from ..contract import CSV
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
-from ..linear_learner.quality import ranks_above
 from ..readers.source import files
 from ..requests import Json, Request, documents, instances, values_of
+from ..scores import ranks_above
 from . import pairs
 from .pairs import Ints
 

@@ -19,9 +19,9 @@ from ..contract import Columns
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
-from ..linear_learner.quality import multiclass
 from ..readers.table import Floats, dense
 from ..sampling import sample
+from ..scores import multiclass
 from . import projection
 
 _PROBES = 5

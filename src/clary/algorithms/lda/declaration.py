@@ -20,5 +20,5 @@ ALGORITHM = Algorithm(
     },
     metrics=(*PROGRESS, quality("test:pwll", "test pwll", "score")),
     dimension="AWS/LDA",
-    details={"several_hosts": False},
+    several_hosts=False,
 )

@@ -8,23 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hyperparameters import Params
+from ..scores import sigmoid, softmax
 
 Doubles = NDArray[np.float64]
 Loss = Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]
 """Scores and labels [rows] to losses [rows, models] and their slopes, which have the scores' shape."""
-
-
-def sigmoid(scores: Doubles) -> Doubles:
-    """1 / (1 + e^-x), without overflow."""
-    found: Doubles = 0.5 * (1 + np.tanh(0.5 * scores))
-    return found
-
-
-def softmax(scores: Doubles) -> Doubles:
-    """Probabilities along the last axis."""
-    raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    found: Doubles = raised / raised.sum(axis=-1, keepdims=True)
-    return found
 
 
 def logistic(scores: Doubles, labels: Doubles) -> tuple[Doubles, Doubles]:

@@ -19,9 +19,10 @@ from ..environment import UserError
 from ..job import Job
 from ..readers.source import Source
 from ..readers.table import Table
-from . import artifact, quality
+from ..scores import Curve, binary, multiclass, regression, sigmoid, softmax
+from . import artifact
 from .declaration import LOSSES
-from .losses import loss_of, sigmoid, softmax
+from .losses import loss_of
 from .models import Models, variants
 from .scaling import Scaling
 
@@ -194,7 +195,7 @@ class Learner:
             return int(losses.argmin())
         scores, labels = self._all_scores(source)
         reached = [
-            quality.Curve.of(scores[:, i], labels).best(criterion, self._params)[1] if np.isfinite(losses[i]) else -2.0
+            Curve.of(scores[:, i], labels).best(criterion, self._params)[1] if np.isfinite(losses[i]) else -2.0
             for i in range(scores.shape[1])
         ]
         return min(range(len(reached)), key=lambda i: (-reached[i], losses[i]))
@@ -236,7 +237,7 @@ class Learner:
         if self._kind != "binary_classifier" or criterion in ("cross_entropy_loss", "loss_function"):
             return neutral
         scores, labels = self._all_scores(self._judges()[0])
-        threshold, _ = quality.Curve.of(scores[:, best], labels).best(criterion, self._params)
+        threshold, _ = Curve.of(scores[:, best], labels).best(criterion, self._params)
         return float(sigmoid(np.array(threshold))) if self._name == "logistic" else threshold
 
     def _tell(self, model: Linear, channel: str, source: Source) -> None:
@@ -262,10 +263,10 @@ class Learner:
     def _qualities(self, model: Linear, margin: Doubles, labels: Doubles) -> dict[str, float]:
         beta = self._params["f_beta"]
         if self._kind == "multiclass_classifier":
-            return quality.multiclass(softmax(margin), labels, self._params["accuracy_top_k"], beta)
+            return multiclass(softmax(margin), labels, self._params["accuracy_top_k"], beta)
         if self._kind == "binary_classifier":
-            return quality.binary(model.score(margin), labels, model.threshold, beta)
-        return quality.regression(margin[:, 0], labels)
+            return binary(model.score(margin), labels, model.threshold, beta)
+        return regression(margin[:, 0], labels)
 
 
 class Linear:

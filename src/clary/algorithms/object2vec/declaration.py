@@ -82,5 +82,5 @@ ALGORITHM = Algorithm(
     dimension="AWS/Object2Vec",
     needs=("torch",),
     extra="deep",
-    details={"several_hosts": False},
+    several_hosts=False,
 )  # fmt: skip

@@ -18,9 +18,9 @@ from ..contract import Columns
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
-from ..linear_learner.quality import binary
 from ..readers.table import Floats, dense
 from ..sampling import sample
+from ..scores import binary
 from .forest import Forest, grown
 
 _DEVIATIONS = 3.0  # above the mean score, that make an anomaly

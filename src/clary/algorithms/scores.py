@@ -1,4 +1,4 @@
-"""How good predictions are: the scores that Linear Learner logs, and the threshold of binary classifiers."""
+"""From scores to probabilities, and how good predictions are: what algorithms log, the threshold of a classifier."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hyperparameters import Params
+from .hyperparameters import Params
 
 Doubles = NDArray[np.float64]
+
+
+def sigmoid(scores: Doubles) -> Doubles:
+    """1 / (1 + e^-x), without overflow."""
+    found: Doubles = 0.5 * (1 + np.tanh(0.5 * scores))
+    return found
+
+
+def softmax(scores: Doubles) -> Doubles:
+    """Probabilities along the last axis."""
+    raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    found: Doubles = raised / raised.sum(axis=-1, keepdims=True)
+    return found
 
 
 def ranks_above(scores: Doubles, labels: Doubles) -> float:
