@@ -5,10 +5,7 @@ Only tables that ship with an installed package are there; their origin is named
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,19 +15,6 @@ from .store.object import Bucket
 
 _OWNER = "aws"
 PUBLIC = "PublicRead"
-
-
-@contextlib.asynccontextmanager
-async def filling(platform: Platform) -> AsyncIterator[None]:
-    """Fill the larger public bucket beside everything else: nobody waits for it at the start."""
-    from .jumpstart import bucket
-
-    task = asyncio.create_task(asyncio.to_thread(bucket.install, platform))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(Exception):  # what could not be made now is made at the next start
-            await task
 
 
 def install(platform: Platform) -> None:

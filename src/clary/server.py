@@ -19,6 +19,7 @@ from .gateway.app import Gateway
 from .gateway.authority import Authority
 from .gateway.pages import pages
 from .gateway.proxy import Proxy
+from .jumpstart import bucket as jumpstart
 from .log import configure
 from .provider.platform import Platform
 from .services import install_all
@@ -55,7 +56,7 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> Platform:
     samples.install(platform)
     platform.services["reset"] = lambda account: maintenance.reset(platform, account)
     platform.services.setdefault("start", []).append(lambda: maintenance.running(platform))
-    platform.services["start"].append(lambda: samples.filling(platform))
+    platform.services["start"].append(lambda: jumpstart.running(platform))
     return platform
 
 

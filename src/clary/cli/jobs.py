@@ -130,12 +130,12 @@ def watch(name: str, metric: str | None) -> None:
     """A job while it runs: its state, progress, a curve, processor and memory. Ctrl-C leaves, the job goes on."""
     platform = running()
     job = _describe(platform, name)
-    seen = _Metrics(platform, job)
+    seen, meters = _Metrics(platform, job), platform.client("cloudwatch")
     before = 0
     while True:
         job = _describe(platform, name)
         values = seen.read()
-        lines = _picture(platform, job, values, metric)
+        lines = _picture(meters, job, values, metric)
         if before:
             click.echo(f"\x1b[{before}A\x1b[J", nl=False)
         click.echo("\n".join(lines))
@@ -147,7 +147,7 @@ def watch(name: str, metric: str | None) -> None:
         time.sleep(_LOOK_SECONDS if before else 4 * _LOOK_SECONDS)
 
 
-def _picture(platform: Running, job: Json, values: dict[str, list[float]], wanted: str | None) -> list[str]:
+def _picture(meters: Any, job: Json, values: dict[str, list[float]], wanted: str | None) -> list[str]:
     width = min(100, shutil.get_terminal_size((80, 24)).columns)
     last = job["SecondaryStatusTransitions"][-1]
     passed = _length((job.get("TrainingEndTime") or time.time()) - job["CreationTime"])
@@ -158,7 +158,7 @@ def _picture(platform: Running, job: Json, values: dict[str, list[float]], wante
     if percent := values.get("train:progress"):
         done = round(percent[-1] / 100 * 40)
         lines.append(f"   progress   {'█' * done}{'░' * (40 - done)} {percent[-1]:.0f} %")
-    lines += (f"   {label:<10} {value:.0f} %" for label, value in _usage(platform, job).items())
+    lines += (f"   {label:<10} {value:.0f} %" for label, value in _usage(meters, job).items())
     name = wanted or next(
         (n for n in values if n not in ("train:progress", "train:throughput") and len(values[n]) > 1), None
     )
@@ -167,15 +167,14 @@ def _picture(platform: Running, job: Json, values: dict[str, list[float]], wante
     return lines
 
 
-def _usage(platform: Running, job: Json) -> dict[str, float]:
+def _usage(meters: Any, job: Json) -> dict[str, float]:
     """Processor and memory of the first host, as CloudWatch has them."""
     found: dict[str, float] = {}
     if job["TrainingJobStatus"] in _ENDED:
         return found
-    client = platform.client("cloudwatch")
     host = {"Name": "Host", "Value": f"{job['TrainingJobName']}/algo-1"}
     for label, metric in (("processor", "CPUUtilization"), ("memory", "MemoryUtilization")):
-        points = client.get_metric_statistics(
+        points = meters.get_metric_statistics(
             Namespace="/aws/sagemaker/TrainingJobs", MetricName=metric, Dimensions=[host], Period=60,
             StartTime=time.time() - 180, EndTime=time.time() + 60, Statistics=["Average"],
         )["Datapoints"]  # fmt: skip
@@ -232,14 +231,10 @@ class _Metrics:
 
 
 def _describe(platform: Running, name: str) -> Json:
-    """A job now: the list is asked first, for a description waits while a young job runs."""
-    asked = {"NameContains": name, "MaxResults": 100, "SortBy": "CreationTime", "SortOrder": "Descending"}
-    jobs = platform.call("sagemaker", "SageMaker.ListTrainingJobs", asked)["TrainingJobSummaries"]
-    if not any(j["TrainingJobName"] == name for j in jobs):
-        raise click.ClickException(f"there is no training job named {name!r}. See: clary jobs list")
+    """A job now: searched for, since a description waits while a young job runs."""
     found = platform.call("sagemaker", "SageMaker.Search", _search(name))["Results"]
     if not found:
-        raise click.ClickException(f"the training job {name!r} is gone. See: clary jobs list")
+        raise click.ClickException(f"there is no training job named {name!r}. See: clary jobs list")
     job: Json = found[0]["TrainingJob"]
     return job
 

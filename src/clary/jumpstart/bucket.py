@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import io
 import json
+import logging
 import tarfile
+from collections.abc import AsyncIterator
 from importlib.resources import files
 
 from ..clock import now
@@ -15,8 +19,27 @@ from ..store.object import Bucket
 from .models import MODELS, Model
 from .specifications import MANIFEST, artifact_key, inference_key, manifest, spec_key, specification, training_key
 
+log = logging.getLogger(__name__)
+
 _OWNER = "aws"
 _SHARED = ("tabular.py",)
+
+
+@contextlib.asynccontextmanager
+async def running(platform: Platform) -> AsyncIterator[None]:
+    """Fill the bucket beside everything else: nobody waits for it at the start."""
+
+    def fill() -> None:
+        try:
+            install(platform)
+        except Exception:  # the platform is whole without it, and the next start tries again
+            log.exception("the bucket of packaged models could not be filled")
+
+    task = asyncio.create_task(asyncio.to_thread(fill))
+    try:
+        yield
+    finally:
+        await task
 
 
 def install(platform: Platform) -> None:
