@@ -8,11 +8,9 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
-import orjson
-
-from ..serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
+from ..serving.frames import EXECUTION_PARAMETERS, PING, Item
 from . import catalogue, multi_model, serving
-from .contract import JSON, Algorithm, Predictor, Responder
+from .contract import Algorithm, Predictor, Responder
 from .environment import UserError, base
 from .job import ALGORITHM
 from .readers.table import stack
@@ -50,14 +48,14 @@ class Replica:
         rows: dict[tuple[bool, tuple[tuple[str, str], ...]], list[tuple[int, Request, Any]]] = {}
         for i, (head, body) in enumerate(items):
             if head == PING:
-                answers[i] = _item(200, "", b"")
+                answers[i] = serving.item(200, "", b"")
             elif head == EXECUTION_PARAMETERS:
-                answers[i] = _item(200, JSON, self._execution_parameters())
+                answers[i] = serving.execution_parameters(self._limit)
             else:
                 try:
                     request = self._request(head, body)
                     if hasattr(self._model, "answer"):
-                        answers[i] = _item(200, *cast(Responder, self._model).answer(request))
+                        answers[i] = serving.item(200, *cast(Responder, self._model).answer(request))
                         continue
                     found = features(request, self._model.columns)
                     alike = (hasattr(found, "tocsr"), tuple(sorted(request.wishes.items())))
@@ -66,7 +64,7 @@ class Replica:
                     answers[i] = _refusal(error)
         for group in rows.values():
             self._predict(group, answers)
-        return [a if a is not None else _item(500, "text/plain", b"no answer") for a in answers]
+        return [a if a is not None else serving.item(500, "text/plain", b"no answer") for a in answers]
 
     def _request(self, head: bytes, body: bytes) -> Request:
         content_type, accept, *_ = head.decode("utf-8", "replace").split("\0")
@@ -87,29 +85,17 @@ class Replica:
         for i, request, found in group:
             stop = at + found.shape[0]
             part = {name: values[at:stop] for name, values in columns.items()}
-            answers[i] = _item(200, request.accept, encode(part, request.accept, model.outer))
+            answers[i] = serving.item(200, request.accept, encode(part, request.accept, model.outer))
             at = stop
-
-    def _execution_parameters(self) -> bytes:
-        return orjson.dumps(
-            {
-                "MaxConcurrentTransforms": os.cpu_count() or 1, "BatchStrategy": "MULTI_RECORD",
-                "MaxPayloadInMB": max(1, self._limit >> 20),
-            }
-        )  # fmt: skip
 
 
 def _refusal(error: Exception) -> Item:
     if isinstance(error, Refused):
-        return _item(error.status, "text/plain", str(error).encode())
+        return serving.item(error.status, "text/plain", str(error).encode())
     if isinstance(error, (UserError, MemoryError)):
-        return _item(400, "text/plain", f"Unable to evaluate payload provided: {error}".encode())
+        return serving.item(400, "text/plain", f"Unable to evaluate payload provided: {error}".encode())
     traceback.print_exc()
-    return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
-
-
-def _item(status: int, content_type: str, body: bytes) -> Item:
-    return SEPARATOR.join((str(status).encode(), content_type.encode(), b"")), body
+    return serving.item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
 
 
 def artifact(folder: Path) -> Path:

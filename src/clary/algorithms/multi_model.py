@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..serving.frames import PING, SEPARATOR, Item
 from .environment import base
-from .serving import Predict
+from .serving import Predict, item
 
 _FULL = 0.8
 """The part of an instance's memory that models may take; the rest is for the work on them."""
@@ -48,16 +48,16 @@ class MultiModel:
 
     def _answers(self, name: str, items: list[Item]) -> list[Item]:
         if not name:  # a ping
-            return [_answer(200, "") for _ in items]
+            return [_told(200, "") for _ in items]
         began = time.perf_counter()
         present = name in self._loaded
         try:
             predict = self._find(name)
         except MemoryError:
-            return [_answer(507, f"The model needs more memory than the instance has left for it: {name}")] * len(items)
+            return [_told(507, f"The model needs more memory than the instance has left for it: {name}")] * len(items)
         except Exception as error:  # noqa: BLE001  # the model's fault: its traceback goes to the log
             traceback.print_exc()
-            return [_answer(500, f"The model could not be loaded: {type(error).__name__}: {error}")] * len(items)
+            return [_told(500, f"The model could not be loaded: {type(error).__name__}: {error}")] * len(items)
         micros = 0 if present else max(1, int((time.perf_counter() - began) * 1e6))
         answers = predict(items)
         if not self._keep:
@@ -95,8 +95,8 @@ def _model(item: Item) -> str:
     return head.split(SEPARATOR, 5)[4].partition(b":")[0].decode("ascii")
 
 
-def _answer(status: int, text: str) -> Item:
-    return SEPARATOR.join((str(status).encode(), b"text/plain", b"")), text.encode()
+def _told(status: int, text: str) -> Item:
+    return item(status, "text/plain", text.encode())
 
 
 def _resident_bytes() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,20 @@ Predict = Callable[[list[Item]], list[Item]]
 
 Stream = Callable[[bytes, bytes], tuple[Item, Iterable[bytes]]]
 """Answers one request in pieces: the head and first piece, and the pieces after it as they are made."""
+
+
+def item(status: int, content_type: str, body: bytes) -> Item:
+    """An answer."""
+    return frames.SEPARATOR.join((str(status).encode(), content_type.encode(), b"")), body
+
+
+def execution_parameters(limit: int) -> Item:
+    """What batch transform should use where its job does not say; ``limit`` is the largest body in bytes."""
+    found = {
+        "MaxConcurrentTransforms": os.cpu_count() or 1, "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": max(1, limit >> 20),
+    }  # fmt: skip
+    return item(200, "application/json", json.dumps(found).encode())
 
 
 def serve(predict: Predict, stream: Stream | None = None) -> int:

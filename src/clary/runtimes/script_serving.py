@@ -17,7 +17,7 @@ import numpy as np
 
 from ..algorithms import multi_model, serving
 from ..algorithms.environment import base
-from ..serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
+from ..serving.frames import EXECUTION_PARAMETERS, PING, Item
 from .context import Context, takes_context
 from .script_mode import check_requirements
 
@@ -172,7 +172,7 @@ def write(prediction: Any, accept: str) -> Any:
 def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
     """The whole answer, also of a script that makes it piece by piece."""
     if head == PING:
-        return _item(200, "", b"")
+        return serving.item(200, "", b"")
     if head == EXECUTION_PARAMETERS:
         return _execution_parameters(handlers)
     (head, first), later = _answer_in_pieces(handlers, model, head, body)
@@ -180,20 +180,20 @@ def _answer(handlers: Handlers, model: Any, head: bytes, body: bytes) -> Item:
         return head, b"".join((first, *later))
     except Exception as error:  # noqa: BLE001  # as below: the script's fault
         traceback.print_exc()
-        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
+        return serving.item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
 
 
 def _execution_parameters(handlers: Handlers) -> Item:
     """What the script wants of batch transform: a JSON text, a dictionary, or a response that holds one."""
     if handlers.execution_parameters_fn is None:
-        return _item(404, "text/plain", b"the script has no execution_parameters_fn")
+        return serving.item(404, "text/plain", b"the script has no execution_parameters_fn")
     try:
         found = handlers.execution_parameters_fn()
         found = getattr(found, "response", found)
-        return _item(200, _JSON, _bytes(json.dumps(found) if isinstance(found, dict) else found))
+        return serving.item(200, _JSON, _bytes(json.dumps(found) if isinstance(found, dict) else found))
     except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log
         traceback.print_exc()
-        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
+        return serving.item(500, "text/plain", f"{type(error).__name__}: {error}".encode())
 
 
 def _answer_in_pieces(handlers: Handlers, model: Any, head: bytes, body: bytes) -> tuple[Item, Iterable[bytes]]:
@@ -212,18 +212,14 @@ def _answer_in_pieces(handlers: Handlers, model: Any, head: bytes, body: bytes) 
             result = handlers.output_fn(handlers.predict_fn(data, model), accept)
         payload, kind = result if isinstance(result, tuple) else (result, accept or _JSON)
         pieces: Iterator[bytes] = map(_bytes, payload if isinstance(payload, Iterator) else (payload,))
-        (said, first) = _item(200, kind, next(pieces, b""))
+        (said, first) = serving.item(200, kind, next(pieces, b""))
         return (b"%b%b%b" % (said, *context.notes()), first), pieces
     except Unsupported as error:
-        return _item(error.status, "text/plain", str(error).encode()), ()
+        return serving.item(error.status, "text/plain", str(error).encode()), ()
     except Exception as error:  # noqa: BLE001  # the script's fault: its traceback goes to the log, its text to the caller
         traceback.print_exc()
-        return _item(500, "text/plain", f"{type(error).__name__}: {error}".encode()), ()
+        return serving.item(500, "text/plain", f"{type(error).__name__}: {error}".encode()), ()
 
 
 def _bytes(piece: Any) -> bytes:
     return piece if isinstance(piece, bytes) else str(piece).encode()
-
-
-def _item(status: int, content_type: str, body: bytes) -> Item:
-    return SEPARATOR.join((str(status).encode(), content_type.encode(), b"")), body

@@ -85,9 +85,9 @@ class Predictor:
         filled = 0
         for i, (head, body) in enumerate(items):
             if head == PING:
-                answers[i] = _answer(200, b"", b"")
+                answers[i] = serving.item(200, "", b"")
             elif head == EXECUTION_PARAMETERS:
-                answers[i] = _answer(200, b"application/json", self._execution_parameters())
+                answers[i] = serving.execution_parameters(self._limit)
             elif (
                 self._fast
                 and head.startswith(b"text/csv\0")
@@ -102,15 +102,6 @@ class Predictor:
         if rows:
             self._flush(rows, answers)
         return [self._single(*items[i]) if a is None else a for i, a in enumerate(answers)]
-
-    def _execution_parameters(self) -> bytes:
-        """What batch transform should use where its job does not say."""
-        return orjson.dumps(
-            {
-                "MaxConcurrentTransforms": os.cpu_count() or 1, "BatchStrategy": "MULTI_RECORD",
-                "MaxPayloadInMB": max(1, self._limit >> 20),
-            }
-        )  # fmt: skip
 
     def _is_csv_answer(self, head: bytes) -> bool:
         accept = head.split(SEPARATOR, 2)[1]
@@ -151,14 +142,16 @@ class Predictor:
         try:
             return self._evaluate(content_type, accept, body)
         except Refused as error:
-            return _answer(error.status, b"text/html; charset=utf-8", str(error).encode())
+            return serving.item(error.status, "text/html; charset=utf-8", str(error).encode())
         except (UserError, library().core.XGBoostError, ValueError, MemoryError) as error:
             line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            return _answer(400, b"text/html; charset=utf-8", f"Unable to evaluate payload provided: {line}".encode())
+            return serving.item(
+                400, "text/html; charset=utf-8", f"Unable to evaluate payload provided: {line}".encode()
+            )
 
     def _evaluate(self, content_type: str, accept: str, body: bytes) -> Item:
         if not body:
-            return _answer(204, b"text/csv; charset=utf-8", b"")
+            return serving.item(204, "text/csv; charset=utf-8", b"")
         if len(body) > self._limit:
             raise Refused(413, f"the payload has {len(body)} bytes, MAX_CONTENT_LENGTH allows {self._limit}")
         kind = parameters(content_type)[0] or CSV
@@ -175,8 +168,8 @@ class Predictor:
             text = output.encode(
                 output.select(predictions, margins, self._objective, self._classes, self._keys), wanted
             )
-        suffix = b"; charset=utf-8" if wanted == "text/csv" else b""
-        return _answer(200, wanted.encode() + suffix, text)
+        suffix = "; charset=utf-8" if wanted == "text/csv" else ""
+        return serving.item(200, wanted + suffix, text)
 
     def _accepted(self, accept: str) -> str:
         name = accept.partition(";")[0].strip().lower()
@@ -222,8 +215,4 @@ class Predictor:
         return np.asarray(np.mean(predictions, axis=0), dtype=np.float32)
 
 
-def _answer(status: int, content_type: bytes, body: bytes) -> Item:
-    return SEPARATOR.join((str(status).encode(), content_type, b"")), body
-
-
-_CSV_HEAD = _answer(200, b"text/csv; charset=utf-8", b"")[0]
+_CSV_HEAD = serving.item(200, "text/csv; charset=utf-8", b"")[0]
