@@ -10,7 +10,7 @@ from typing import Any
 from tests.faults.test_crashes import _kill, _over
 from tests.jobs import messages
 from tests.platform import CLARY, Platform, run, until
-from tests.services.test_queue import COUNTS, spot
+from tests.services.test_queue import COUNTS, pool, spot, warm
 from tests.services.test_training import GROUP, PACKAGE, REQUIRES, scripted, wheel
 
 WAITS = (
@@ -90,3 +90,16 @@ def test_an_installation_is_begun_again_by_the_next_control(own_platform: Platfo
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     assert not list(own_platform.home.glob("runs/packages-*"))
     assert f"LOADED {name} /opt/packages/tinypackage.py" in messages(own_platform, GROUP, f"{name}/")
+
+
+def test_a_warm_pool_outlives_control(own_platform: Platform, name: str) -> None:
+    own_platform.client("s3").create_bucket(Bucket=name)
+    sagemaker = own_platform.client("sagemaker")
+    sagemaker.create_training_job(**warm(own_platform, name, f"{name}-0", 3600))
+    pool(own_platform, f"{name}-0", "Available")
+    _kill(own_platform, "clary.server")
+    sagemaker.create_training_job(**warm(own_platform, name, f"{name}-1", 0))
+    until(lambda: _over(own_platform, f"{name}-1"), what="the job ends")
+    assert pool(own_platform, f"{name}-0", "Reused")["ReusedByJob"] == f"{name}-1"
+    pool(own_platform, f"{name}-1", "Terminated")
+    assert "CACHED ['0']" in messages(own_platform, GROUP, f"{name}-1/")

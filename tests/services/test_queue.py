@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.jobs import bucket, job, messages
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.jobs import IMAGE, bucket, channel, job, messages
 from tests.platform import CLARY, Platform, run, until
 from tests.services.test_training import script, unfed
 
@@ -60,6 +63,24 @@ def test_an_interrupted_spot_job_goes_on_from_its_checkpoints(sqlite_platform: P
     streams = sqlite_platform.client("logs").describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{name}/")
     assert len(streams["logStreams"]) == 2
     assert not list((sqlite_platform.home / "runs").glob("job-*-1"))
+
+
+def test_an_interrupted_algorithm_goes_on_from_its_checkpoint(sqlite_platform: Platform, name: str) -> None:
+    where = bucket(sqlite_platform, name)
+    options = {"k": "4", "feature_dim": "30", "mini_batch_size": "50", "epochs": "1500"}
+    train = channel("train", f"s3://{where}/train", "text/csv;label_size=1")
+    request = job(name, where, hyperparameters=options, InputDataConfig=[train])
+    image = {"TrainingImage": IMAGE.replace("sagemaker-xgboost:1.7-1", "kmeans:1"), "TrainingInputMode": "File"}
+    limits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    request |= {"AlgorithmSpecification": image, "StoppingCondition": limits, "EnableManagedSpotTraining": True}
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{name}/checkpoints"}
+    sqlite_platform.client("sagemaker").create_training_job(**request)
+    until(lambda: any("#progress_metric" in m for m in messages(sqlite_platform, GROUP, f"{name}/")))
+    run([CLARY, "spot", "interrupt", name], sqlite_platform.environment)
+    found = ended(sqlite_platform, name)
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    resumed = [m for m in messages(sqlite_platform, GROUP, f"{name}/") if "Resuming from checkpoint" in m]
+    assert len(resumed) == 1 and "kmeans-checkpoint.npz" in resumed[0]
 
 
 def test_what_cannot_be_interrupted_says_why(sqlite_platform: Platform, name: str) -> None:
@@ -120,3 +141,89 @@ def test_the_command_line_shows_jobs(sqlite_platform: Platform, name: str) -> No
     assert wrong.returncode == 1 and "has no metric 'x'. It has: train:auc" in wrong.stderr
     wrong = run([CLARY, "jobs", "show", "nothing"], sqlite_platform.environment, check=False)
     assert wrong.returncode == 1 and "clary jobs list" in wrong.stderr
+
+
+# ---- warm pools ------------------------------------------------------------------------------------------------------
+
+CACHES = """
+import os
+folder = os.environ["SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"]
+print("CACHED", sorted(os.listdir(folder)), flush=True)
+open(f"{folder}/{os.environ['TRAINING_JOB_NAME'][-1]}", "w").write("x")
+"""
+
+
+def warm(platform: Platform, name: str, each: str, keep: int, **resources: Any) -> dict[str, Any]:
+    """A job whose instances are kept after it."""
+    request = unfed(job(each, name, hyperparameters=script(platform, name, CACHES)))
+    kept = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1, "KeepAlivePeriodInSeconds": keep}
+    return {**request, "ResourceConfig": {**kept, **resources}}
+
+
+def pool(platform: Platform, name: str, status: str) -> dict[str, Any]:
+    """A job's warm pool once it has a status."""
+    sagemaker = platform.client("sagemaker")
+
+    def found() -> dict[str, Any]:
+        return dict(sagemaker.describe_training_job(TrainingJobName=name).get("WarmPoolStatus", {}))
+
+    until(lambda: found().get("Status") == status)
+    return found()
+
+
+def test_a_like_job_goes_on_in_a_warm_pool_with_what_was_cached(platform: Platform, name: str) -> None:
+    platform.client("s3").create_bucket(Bucket=name)
+    sagemaker = platform.client("sagemaker")
+    names = [f"{name}-{i}" for i in range(3)]
+    sagemaker.create_training_job(**warm(platform, name, names[0], 3600))
+    ended(platform, names[0])
+    pool(platform, names[0], "Available")
+    listed = sagemaker.list_training_jobs(NameContains=name, WarmPoolStatusEquals="Available")["TrainingJobSummaries"]
+    assert [j["TrainingJobName"] for j in listed] == names[:1]
+    with pytest.raises(ClientError, match="keeps an Available warm pool"):
+        sagemaker.delete_training_job(TrainingJobName=names[0])
+
+    sagemaker.create_training_job(**warm(platform, name, names[1], 3600, InstanceType="ml.m5.xlarge"))  # another kind
+    ended(platform, names[1])
+    assert pool(platform, names[0], "Available")["ResourceRetainedBillableTimeInSeconds"] >= 0
+    sagemaker.create_training_job(**warm(platform, name, names[2], 3600))
+    ended(platform, names[2])
+    assert pool(platform, names[0], "Reused")["ReusedByJob"] == names[2]
+    pool(platform, names[2], "Available")
+    lines = [m for n in names for m in messages(platform, GROUP, f"{n}/") if m.startswith("CACHED")]
+    assert lines == ["CACHED []", "CACHED []", "CACHED ['0']"]
+
+    for each in names[1:]:
+        sagemaker.update_training_job(TrainingJobName=each, ResourceConfig={"KeepAlivePeriodInSeconds": 0})
+        pool(platform, each, "Terminated")
+    until(lambda: not list((platform.home / "pools").iterdir()))
+    with pytest.raises(ClientError, match="has no warm pool that is Available"):
+        sagemaker.update_training_job(TrainingJobName=names[2], ResourceConfig={"KeepAlivePeriodInSeconds": 60})
+    for each in names:
+        sagemaker.delete_training_job(TrainingJobName=each)
+
+
+def test_a_warm_pool_ends_with_its_time_and_makes_nobody_wait(sqlite_platform: Platform, name: str) -> None:
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    sagemaker = sqlite_platform.client("sagemaker")
+    sagemaker.create_training_job(**warm(sqlite_platform, name, f"{name}-0", 1))
+    assert ended(sqlite_platform, f"{name}-0")["WarmPoolStatus"]["Status"] in ("Available", "Terminated")
+    assert pool(sqlite_platform, f"{name}-0", "Terminated")["ResourceRetainedBillableTimeInSeconds"] >= 1
+
+    whole = {"InstanceType": "ml.c5.18xlarge", "InstanceCount": 4}  # all that may be promised
+    sagemaker.create_training_job(**warm(sqlite_platform, name, f"{name}-1", 3600, **whole))
+    ended(sqlite_platform, f"{name}-1")
+    pool(sqlite_platform, f"{name}-1", "Available")
+    sagemaker.create_training_job(**warm(sqlite_platform, name, f"{name}-2", 0))
+    assert ended(sqlite_platform, f"{name}-2")["TrainingJobStatus"] == "Completed"
+    pool(sqlite_platform, f"{name}-1", "Terminated")
+
+
+def test_a_spot_job_keeps_no_warm_pool(sqlite_platform: Platform, name: str) -> None:
+    bucket(sqlite_platform, name)
+    request = warm(sqlite_platform, name, name, 60)
+    limits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    with pytest.raises(ClientError, match="cannot be used with managed spot training"):
+        sqlite_platform.client("sagemaker").create_training_job(
+            **request | {"EnableManagedSpotTraining": True, "StoppingCondition": limits}
+        )

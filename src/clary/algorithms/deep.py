@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from .checkpoints import Tree
+from .environment import UserError
+
 
 def seeded() -> None:
     """The same job gives the same model."""
@@ -43,24 +46,48 @@ def restore(module: nn.Module, named: dict[str, np.ndarray[Any, Any]]) -> None:
         raise ValueError(f"the weights are those of another network: {error}") from None
 
 
-class Patience:
-    """Whether something still gets better: by more than ``tolerance`` of itself, at least every so many looks."""
+class Course:
+    """A network on its way: its weights, its optimizers, the weights at its best, and torch's random numbers."""
 
-    def __init__(self, looks: int, tolerance: float):
-        self._looks = looks
-        self._tolerance = tolerance
-        self.best = np.inf
-        self._waited = 0
+    def __init__(self, network: nn.Module, *optimizers: Any):
+        self._network = network
+        self._optimizers = optimizers
+        self._best: dict[str, np.ndarray[Any, Any]] | None = None
 
-    def better(self, value: float) -> bool:
-        """Take a value, of which less is better; whether it is the best so far."""
-        if value < self.best - self._tolerance * abs(self.best if np.isfinite(self.best) else 0.0):
-            self.best, self._waited = value, 0
-            return True
-        self._waited += 1
-        return False
+    def keep(self) -> None:
+        """The network is at its best now."""
+        self._best = {name: value.copy() for name, value in arrays(self._network).items()}
 
-    @property
-    def over(self) -> bool:
-        """Whether it has not got better for too long."""
-        return self._waited >= self._looks
+    def settle(self) -> None:
+        """Be as it was at its best, if it ever was."""
+        if self._best is not None:
+            restore(self._network, self._best)
+
+    def state(self) -> Tree:
+        """For a checkpoint."""
+        return {
+            "network": arrays(self._network), "best": self._best, "random": torch.get_rng_state().numpy(),
+            "optimizers": [_slots(o) for o in self._optimizers],
+        }  # fmt: skip
+
+    def restore(self, state: Tree) -> None:
+        """Go on."""
+        try:
+            restore(self._network, state["network"])
+        except ValueError as error:
+            raise UserError(f"The checkpoint does not fit the data of this job: {error}") from None
+        self._best = state["best"]
+        torch.set_rng_state(torch.from_numpy(state["random"]))
+        for optimizer, slots in zip(self._optimizers, state["optimizers"], strict=True):
+            found = {int(k): {n: _tensor(v) for n, v in each.items()} for k, each in slots.items()}
+            optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _tensor(value: Tree) -> Any:
+    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+
+def _slots(optimizer: Any) -> Tree:
+    """What an optimizer remembers of each parameter."""
+    found = optimizer.state_dict()["state"]
+    return {str(k): {n: v.numpy() if hasattr(v, "numpy") else v for n, v in each.items()} for k, each in found.items()}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import catalogue, gather
+from .checkpoints import Checkpoint, Stateful
 from .contract import Algorithm
 from .environment import TrainingEnvironment, UserError, fail, training
 from .hyperparameters import Params, validate
@@ -81,15 +82,43 @@ class Job:
         """Take what the other hosts had."""
         self._spooled = spooled
 
-    def epochs(self, count: int) -> Iterator[int]:
-        """Epoch numbers; none follows once the job is being stopped, so that what was learnt can be saved."""
+    def epochs(self, count: int, *parts: Stateful) -> Iterator[int]:
+        """Epoch numbers; none follows once the job is being stopped, so that what was learnt can be saved.
+
+        Where the job has checkpoints, ``parts`` are all that learns: they are stored between two epochs, and a job that
+        finds them goes on with the next one. After the last epoch nothing is stored, so one is always left to do.
+        """
+        checkpoint = self._checkpoint() if parts else None
+        first = self._resumed(checkpoint, count, parts) if checkpoint else 0
         self._learning = True
-        for epoch in range(count):
+        for epoch in range(first, count):
             yield epoch
             self.report.progress(epoch + 1, count)
+            if checkpoint and epoch + 1 < count and (self._stopping or checkpoint.due()):
+                checkpoint.write(epoch + 1, [self.random.bit_generator.state, *(p.state() for p in parts)])
             if self._stopping:
                 self.report.warn(f"The job is being stopped: the model is saved as it is after epoch {epoch}.")
                 return
+
+    def _checkpoint(self) -> Checkpoint | None:
+        if (folder := self._environment.checkpoints) is None:
+            return None
+        mark = {k: v for k, v in self.params.items() if k != "epochs"}
+        return Checkpoint(folder, self.algorithm.name, mark)
+
+    def _resumed(self, checkpoint: Checkpoint, count: int, parts: tuple[Stateful, ...]) -> int:
+        """The first epoch to do."""
+        if (found := checkpoint.read()) is None:
+            return 0
+        epochs, (random, *states) = found
+        if epochs >= count:
+            self.report.warn(f"The checkpoint {checkpoint.path.name} is that of epoch {epochs}: it is not used.")
+            return 0
+        self.random.bit_generator.state = random
+        for part, state in zip(parts, states, strict=True):
+            part.restore(state)
+        self.report.say(f"Resuming from checkpoint {checkpoint.path.name} after {epochs} of {count} epochs")
+        return epochs
 
     def dimension(self, columns: int, name: str = "feature_dim") -> int:
         """The number of features, checked against the hyperparameter where it is given."""

@@ -18,6 +18,7 @@ from torch import nn
 from .. import deep
 from ..environment import UserError
 from ..job import Job
+from ..patience import Patience
 from . import corpus, fasttext
 from .corpus import Text, Vocabulary
 from .fasttext import END, Model, Rows
@@ -92,6 +93,7 @@ class _Learner:
         nn.init.uniform_(self._inputs.weight, -1 / params["vector_dim"], 1 / params["vector_dim"])
         self._outputs = nn.Linear(params["vector_dim"], len(vocabulary.labels), bias=False)
         nn.init.zeros_(self._outputs.weight)
+        self._network = nn.ModuleList((self._inputs, self._outputs))
         self._texts = [(self._places(words), self._marks(labels)) for words, labels in texts]
 
     def _places(self, words: Sequence[str]) -> NDArray[np.int64]:
@@ -111,11 +113,13 @@ class _Learner:
         if not usable:
             raise UserError("No text of the train channel has both a label and a word that is common enough.")
         size = max(_BATCH, len(usable) // _SHARE)
-        steps, step = params["epochs"] * -(-len(usable) // size), 0
+        steps = params["epochs"] * -(-len(usable) // size)
         stopping = params["early_stopping"] and bool(held_out)
-        best, kept, waited = -1.0, None, 0
+        course = deep.Course(self._network)
+        patience = Patience(None)
         began, words = time.perf_counter(), 0
-        for epoch in self._job.epochs(params["epochs"]):
+        for epoch in self._job.epochs(params["epochs"], course, patience):
+            step = epoch * -(-len(usable) // size)
             order = self._job.random.permutation(usable)
             for at in range(0, len(order), size):
                 rate = params["learning_rate"] * (1 - step / steps)
@@ -128,12 +132,11 @@ class _Learner:
                 accuracy = self.accuracy(held_out)
                 report.say("Using 1 threads for prediction!")
                 report.say(f"Validation accuracy: {accuracy:.4f}")
-                if accuracy > best:
-                    best, waited = accuracy, 0
+                if patience.better(-accuracy):
                     report.say("Validation accuracy improved! Storing best weights...")
-                    kept = self._inputs.weight.detach().clone(), self._outputs.weight.detach().clone()
+                    course.keep()
                 else:
-                    waited += 1
+                    waited = epoch - patience.best_look
                     report.say(f"Validation accuracy has not improved for last {waited} epochs.")
                     if waited >= params["patience"] and epoch + 1 >= params["min_epochs"]:
                         report.say("Reached patience. Terminating training.")
@@ -142,10 +145,7 @@ class _Learner:
         report.say("Training finished!")
         report.say(f"Average throughput in Million words/sec: {words / max(seconds, 1e-9) / 1e6:.2f}")
         report.say(f"Total training time in seconds: {seconds:.2f}")
-        if kept is not None:
-            with torch.no_grad():
-                self._inputs.weight.copy_(kept[0])
-                self._outputs.weight.copy_(kept[1])
+        course.settle()
 
     def _step(self, batch: Sequence[tuple[NDArray[np.int64], list[int]]], rate: float) -> int:
         """A step down the sum of the texts' losses."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from .. import deep
 from ..environment import UserError
 from ..hyperparameters import Params
 from ..job import Job
+from ..patience import Patience
 from ..requests import Json, Request, documents, instances
 from .calendar import Frequency
 from .forecaster import Forecaster
@@ -38,12 +38,12 @@ def train(job: Job) -> None:
     series = _read(job, "train", frequency)
     model = Forecaster(_config(params, series, frequency))
     optimizer = deep.optimizer("adam", model.network.parameters(), params["learning_rate"])
-    best, lowest, best_epoch = deepcopy(model.network.state_dict()), np.inf, 0
+    course, patience = deep.Course(model.network, optimizer), Patience(params["early_stopping_patience"])
     windows = _Windows(series, model.context, model.horizon, job.random)
     observed = sum(int(np.isfinite(s.target).sum()) for s in series)
     batch_size = params["mini_batch_size"]
     batches = int(np.clip(observed / (batch_size * model.horizon), *_BATCHES))
-    for epoch in job.epochs(params["epochs"]):
+    for epoch in job.epochs(params["epochs"], course, patience):
         began, total = time.perf_counter(), 0.0
         model.network.train()
         for number in range(batches):
@@ -61,16 +61,15 @@ def train(job: Job) -> None:
         report.loss("train loss", mean, epoch)
         if not np.isfinite(mean):
             raise UserError("The loss is no number any more; choose a smaller learning_rate.")
-        if mean < lowest:
-            best, lowest, best_epoch = deepcopy(model.network.state_dict()), mean, epoch
+        if patience.better(mean):
+            course.keep()
         else:
             report.say("loss did not improve")
-            patience = params["early_stopping_patience"]
-            if patience and epoch - best_epoch >= patience:
+            if patience.over:
                 break
-    model.network.load_state_dict(best)
-    report.say(f"Final loss: {lowest} (occurred at epoch {best_epoch})")
-    report.loss("train final_loss", lowest)
+    course.settle()
+    report.say(f"Final loss: {patience.best} (occurred at epoch {patience.best_look})")
+    report.loss("train final_loss", patience.best)
     model.save(job.model)
     if job.has("test"):
         _test(job, model, _read(job, "test", frequency))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ndarray
+from ..checkpoints import Learnt
 from ..contract import Columns
 from ..environment import UserError
 from ..hosting import artifact
@@ -37,7 +38,7 @@ def train(job: Job) -> None:
     source = job.source("train")
     machine = Machine.fresh(params, job.random)
     learner = _Learner(machine, params)
-    for epoch in job.epochs(params["epochs"]):
+    for epoch in job.epochs(params["epochs"], learner):
         began, rows, tally = time.perf_counter(), 0, Tally(params["predictor_type"])
         for number, batch in enumerate(source.batches(params["mini_batch_size"], job.random)):
             labels = _labels(batch.labels, params, "train")
@@ -88,8 +89,10 @@ def _score(machine: Machine, source: Source, params: Params, tally: Tally) -> No
         tally.take(machine.scores(_compressed(block.features, params["feature_dim"])), labels)
 
 
-class Machine:
+class Machine(Learnt):
     """The weights: one bias, one for each feature, and a vector for each feature."""
+
+    LEARNT = ("bias", "linear", "factors")
 
     def __init__(self, bias: float, linear: Doubles, factors: Doubles):
         self.bias = bias
@@ -124,8 +127,10 @@ def _begin(name: str, params: Params, random: np.random.Generator, shape: tuple[
     return random.normal(0, params[f"{name}_init_sigma"], shape)
 
 
-class _Learner:
+class _Learner(Learnt):
     """Adam on the features that a batch has; the others rest."""
+
+    LEARNT = ("_machine", "_bias", "_linear", "_factors", "_steps")
 
     def __init__(self, machine: Machine, params: Params):
         self._machine = machine

@@ -60,8 +60,9 @@ def train(job: Job) -> None:
         ),
     )
     entropy = accuracy = 0.0
+    course = deep.Course(network, *optimizers)
     size = params["mini_batch_size"]
-    for epoch in job.epochs(params["epochs"]):
+    for epoch in job.epochs(params["epochs"], course):
         began, total, right, seen = time.perf_counter(), 0.0, 0, 0
         order = job.random.permutation(len(entities))
         for number, at in enumerate(range(0, len(order), size)):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ndarray
+from ..checkpoints import Learnt
 from ..contract import Columns
 from ..environment import UserError
 from ..hosting import artifact
@@ -32,19 +33,15 @@ def train(job: Job) -> None:
     """Learn the centres."""
     params, report = job.params, job.report
     source = job.source("train")
-    stream: Stream | None = None
-    for epoch in job.epochs(params["epochs"]):
+    stream = Stream(job)
+    for epoch in job.epochs(params["epochs"], stream):
         began, seen = time.perf_counter(), 0
         for batch in source.batches(params["mini_batch_size"]):
-            if stream is None:
-                stream = _begin(job, batch)
-            stream.take(batch.features)
+            stream.take(batch)
             seen += batch.rows
-        assert stream is not None
         report.throughput(seen, time.perf_counter() - began)
         report.loss("train msd", stream.msd(), epoch=epoch)
         stream.forget_losses()
-    assert stream is not None
     centers = _shrink(job, stream)
     table = source.table() if not job.environment.channels["train"].pipe else None
     if table is not None and table.rows * table.columns <= _POLISHED:
@@ -63,10 +60,9 @@ def train(job: Job) -> None:
         _test(job, centers)
 
 
-def _begin(job: Job, batch: Table) -> Stream:
+def _begin(job: Job, batch: Table) -> Doubles:
     params = job.params
     k = params["k"]
-    job.dimension(batch.columns)
     if batch.rows < k:
         raise UserError(
             f"The first batch has {batch.rows} rows, which cannot be {k} clusters. Give more data, or a smaller k."
@@ -75,26 +71,34 @@ def _begin(job: Job, batch: Table) -> Stream:
     count = min(k * factor, batch.rows)
     rows = dense(batch.features).astype(np.float64)
     if params["init_method"] == "random":
-        centers = rows[job.random.choice(len(rows), count, replace=False)]
-    else:
-        centers = spread(rows, np.ones(len(rows)), count, job.random)
-    return Stream(centers, params["half_life_time_size"])
+        chosen: Doubles = rows[job.random.choice(len(rows), count, replace=False)]
+        return chosen
+    return spread(rows, np.ones(len(rows)), count, job.random)
 
 
-class Stream:
+class Stream(Learnt):
     """Centres that follow a stream: each is the mean of the rows it was nearest to, older ones counting less."""
 
-    def __init__(self, centers: Doubles, half_life: int):
-        self.centers = centers
-        self.weights = np.zeros(len(centers))
+    LEARNT = ("centers", "weights", "last_msd")
+
+    def __init__(self, job: Job):
+        self._job = job
+        self.centers: Doubles = np.empty((0, 0))  # until the first batch says where they begin
+        self.weights: Doubles = np.empty(0)
         self.last_msd = 0.0
-        self._half_life = half_life
+        self._half_life = job.params["half_life_time_size"]
         self._loss = 0.0
         self._rows = 0
 
-    def take(self, rows: Any) -> None:
+    def take(self, batch: Table) -> None:
         """A batch."""
-        count = rows.shape[0]
+        self._job.dimension(batch.columns)
+        if not len(self.centers):
+            self.centers = _begin(self._job, batch)
+            self.weights = np.zeros(len(self.centers))
+        if batch.columns != self.centers.shape[1]:
+            raise UserError(f"A row has {batch.columns} features, the ones before have {self.centers.shape[1]}.")
+        rows, count = batch.features, batch.rows
         chosen, squared = nearest(rows, self.centers)
         self._loss += float(squared.sum())
         self._rows += count

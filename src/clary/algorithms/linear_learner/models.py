@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoints import Learnt
 from ..hyperparameters import Params
 from .losses import Loss
 
@@ -43,8 +44,12 @@ def variants(params: Params, positive_weights: tuple[float, ...]) -> list[Varian
     return found[:wanted]
 
 
-class Models:
+class Models(Learnt):
     """The models' weights, and how they change."""
+
+    LEARNT = (
+        "weights", "bias", "_steps", "_summed", "_mean_weights", "_mean_bias", "_weight_rule", "_bias_rule",
+    )  # fmt: skip
 
     def __init__(self, params: Params, chosen: list[Variant], columns: int, outputs: int, random: np.random.Generator):
         self.variants = chosen
@@ -135,8 +140,10 @@ class Models:
         return self.weights[part].copy(), self.bias[part].copy()
 
 
-class _Rule:
+class _Rule(Learnt):
     """From gradients to steps of length about one (adam, rmsprop) or as they are (sgd)."""
+
+    LEARNT = ("_first", "_second", "_steps")
 
     def __init__(self, name: str, params: Params, shape: tuple[int, ...]):
         self._name = name

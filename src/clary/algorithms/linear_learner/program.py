@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..contract import Columns
 from ..environment import UserError
 from ..job import Job
+from ..patience import Patience
 from ..readers.source import Source
 from ..readers.table import Table
 from ..scores import Curve, binary, multiclass, regression, sigmoid, softmax
@@ -137,8 +138,8 @@ class Learner:
     def learn(self) -> None:
         """All epochs, or fewer when nothing gets better."""
         report = self._job.report
-        best, waited = np.inf, 0
-        for epoch in self._job.epochs(self._params["epochs"]):
+        patience = Patience(self._params["early_stopping_patience"], self._params["early_stopping_tolerance"])
+        for epoch in self._job.epochs(self._params["epochs"], self._models, patience):
             began = time.perf_counter()
             self._models.begin_epoch()
             losses, rows = np.zeros(len(self._positive)), 0
@@ -160,13 +161,10 @@ class Learner:
                 f"#early_stopping_criteria_metric: host={report.host}, epoch={epoch}, criteria={self._objective}, "
                 f"value={watched}"
             )
-            if watched < best - self._params["early_stopping_tolerance"] * abs(best if np.isfinite(best) else watched):
-                best, waited = watched, 0
-            else:
-                waited += 1
-                if waited >= self._params["early_stopping_patience"]:
-                    report.say(f"Early stop after epoch {epoch}: no improvement in {waited} epochs.")
-                    return
+            if not patience.better(watched) and patience.over:
+                looks = self._params["early_stopping_patience"]
+                report.say(f"Early stop after epoch {epoch}: no improvement in {looks} epochs.")
+                return
 
     def _mean_losses(self, source: Source, channel: str) -> Doubles:
         """Each model's loss on some data, weighted as in training."""

@@ -7,7 +7,6 @@ import json
 import time
 import zipfile
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..contract import Columns
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
+from ..patience import Patience
 from ..readers.source import Source, files
 from ..readers.table import Table, dense
 from .network import Network
@@ -39,9 +39,9 @@ def train(job: Job) -> None:
     )
     source = job.source("train")
     held_out = job.source("validation") if job.has("validation") else None
-    patience = deep.Patience(params["num_patience_epochs"], params["tolerance"])
-    best = deepcopy(network.state_dict())
-    for epoch in job.epochs(params["epochs"]):
+    patience = Patience(params["num_patience_epochs"], params["tolerance"])
+    course = deep.Course(network, optimizer)
+    for epoch in job.epochs(params["epochs"], course, patience):
         began, rows, losses = time.perf_counter(), 0, np.zeros(2)
         network.train()
         for batch in source.batches(params["mini_batch_size"], job.random):
@@ -73,11 +73,11 @@ def train(job: Job) -> None:
         if not np.isfinite(watched):
             raise UserError("The loss is no number any more; choose a smaller learning_rate or a clip_gradient.")
         if patience.better(watched):
-            best = deepcopy(network.state_dict())
+            course.keep()
         elif patience.over:
             report.say(f"Early stop after epoch {epoch}: no improvement in {params['num_patience_epochs']} epochs.")
             break
-    network.load_state_dict(best)
+    course.settle()
     _show_topics(job, network, source)
     _save(job, network, layers)
     if job.has("test"):

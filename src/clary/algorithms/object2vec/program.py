@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from .. import deep
 from ..environment import UserError
 from ..hosting import artifact
 from ..job import Job
+from ..patience import Patience
 from ..requests import Json, Request, documents, instances
 from .network import Encoder, Network
 from .pairs import Pairs, padded, read, tokens
@@ -33,9 +33,9 @@ def train(job: Job) -> None:
     _pretrained(job, network)
     learnt = [p for p in network.parameters() if p.requires_grad]
     optimizer = deep.optimizer(params["optimizer"], learnt, params["learning_rate"], params["weight_decay"])
-    patience = deep.Patience(params["early_stopping_patience"], params["early_stopping_tolerance"])
-    best = deepcopy(network.state_dict())
-    for epoch in job.epochs(params["epochs"]):
+    patience = Patience(params["early_stopping_patience"], params["early_stopping_tolerance"])
+    course = deep.Course(network, optimizer)
+    for epoch in job.epochs(params["epochs"], course, patience):
         began = time.perf_counter()
         network.train()
         seen = _with_negatives(data, params["negative_sampling_rate"], job.random)
@@ -62,11 +62,11 @@ def train(job: Job) -> None:
         if not np.isfinite(mean):
             raise UserError("The loss is no number any more; choose a smaller learning_rate.")
         if patience.better(watched):
-            best = deepcopy(network.state_dict())
+            course.keep()
         elif patience.over:
             report.say(f"Early stop after epoch {epoch}: no improvement in {params['early_stopping_patience']} epochs.")
             break
-    network.load_state_dict(best)
+    course.settle()
     _save(job, network)
     if job.has("test"):
         test = _read(job, "test")

@@ -13,6 +13,7 @@ from ....store.object import split_uri
 from ....store.rows import Row
 from .. import sagemaker, tags
 from ..images import resolve
+from . import pools
 from .metrics import implicit
 from .outputs import model_uri
 from .status import first
@@ -74,6 +75,11 @@ def _check(spec: Json) -> None:
         raise ValidationException("Invalid request: specify either InstanceType and InstanceCount or InstanceGroups.")
     if not grouped and "InstanceCount" not in resources:
         raise ValidationException("Invalid request: InstanceCount is required with InstanceType.")
+    if resources.get("KeepAlivePeriodInSeconds") and (grouped or spec.get("EnableManagedSpotTraining")):
+        what = "InstanceGroups" if grouped else "managed spot training"
+        raise ValidationException(
+            f"Invalid request: KeepAlivePeriodInSeconds cannot be used with {what}: such instances are not kept."
+        )
     _check_channels(spec.get("InputDataConfig") or [])
     try:
         split_uri(spec["OutputDataConfig"]["S3OutputPath"])
@@ -118,7 +124,7 @@ def _until(ctx: Context, answer: Json) -> float | None:
 def shown(row: Row) -> Json:
     """A job as Describe and Search show it."""
     return {
-        **row.view(), "TrainingJobName": row.name, "TrainingJobArn": row.arn, "CreationTime": row.created,
+        **row.view(), **_pool(row), "TrainingJobName": row.name, "TrainingJobArn": row.arn, "CreationTime": row.created,
         "LastModifiedTime": row.modified,
     }  # fmt: skip
 
@@ -127,6 +133,8 @@ def shown(row: Row) -> Json:
 def list_training_jobs(ctx: Context, request: Json) -> Json:
     """Jobs by page."""
     rows, more = page(ctx, "TrainingJob", request, order="Ascending")
+    if wanted := request.get("WarmPoolStatusEquals"):
+        rows = [r for r in rows if r.status.get("WarmPoolStatus", {}).get("Status") == wanted]
     return {"TrainingJobSummaries": [_summary(r) for r in rows], **more}
 
 
@@ -134,11 +142,18 @@ def _summary(row: Row) -> Json:
     summary = {
         "TrainingJobName": row.name, "TrainingJobArn": row.arn, "CreationTime": row.created,
         "LastModifiedTime": row.modified, "TrainingJobStatus": row.state,
-        "SecondaryStatus": row.status.get("SecondaryStatus"),
+        "SecondaryStatus": row.status.get("SecondaryStatus"), **_pool(row),
     }  # fmt: skip
     if "TrainingEndTime" in row.status:
         summary["TrainingEndTime"] = row.status["TrainingEndTime"]
     return summary
+
+
+def _pool(row: Row) -> Json:
+    """A job's warm pool; one that waits is paid until now."""
+    if pools.available(row.status):
+        return {"WarmPoolStatus": pools.retained(row.status)}
+    return {"WarmPoolStatus": row.status["WarmPoolStatus"]} if "WarmPoolStatus" in row.status else {}
 
 
 @sagemaker.operation
@@ -172,8 +187,13 @@ def update_training_job(ctx: Context, request: Json) -> Json:
         n: request[n] for n in ("ProfilerConfig", "ProfilerRuleConfigurations", "RemoteDebugConfig") if n in request
     }
     if "ResourceConfig" in request:
+        if job.state not in STOPPABLE and not pools.available(job.status):
+            raise ValidationException(
+                f"The training job {job.name} has no warm pool that is Available: KeepAlivePeriodInSeconds cannot be "
+                "changed any more."
+            )
         changes["ResourceConfig"] = {**job.spec["ResourceConfig"], **request["ResourceConfig"]}
-    ctx.tx.rows.save(job, spec={**job.spec, **changes})
+    ctx.tx.rows.save(job, spec={**job.spec, **changes}, due=now())
     return {"TrainingJobArn": job.arn}
 
 
@@ -183,4 +203,9 @@ def delete_training_job(ctx: Context, request: Json) -> None:
     job = _find(ctx, request["TrainingJobName"])
     if job.state in STOPPABLE:
         raise ValidationException(f"The training job {job.name} is in status {job.state} and cannot be deleted.")
+    if pools.available(job.status):
+        raise ValidationException(
+            f"The training job {job.name} keeps an Available warm pool and cannot be deleted; end the pool first "
+            "(UpdateTrainingJob with KeepAlivePeriodInSeconds 0)."
+        )
     ctx.tx.rows.delete(job)

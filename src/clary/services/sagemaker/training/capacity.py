@@ -44,6 +44,7 @@ class Ledger:
     def __init__(self, whole: Need):
         self._whole = whole
         self._given: dict[Key, Need] = {}
+        self._kept: dict[Key, tuple[Need, str]] = {}  # warm pools by the job before, and whom they suit; oldest first
         self._line: dict[Key, float] = {}  # waiting jobs, and when each was created
 
     def holds(self, key: Key, wanted: Need) -> None:
@@ -59,19 +60,13 @@ class Ledger:
         if key in self._given:
             return ""
         self._line[key] = created
-        first = min(self._line, key=lambda k: (self._line[k], k))
-        cores = sum(n.cores for n in self._given.values())
-        memory = sum(n.memory_bytes for n in self._given.values())
-        fits = cores + wanted.cores <= self._whole.cores and memory + wanted.memory_bytes <= self._whole.memory_bytes
-        if first == key and (fits or not self._given):
+        first = self._waiting()[0]
+        if first == key and (self._fits(wanted) or not self._given):
             self.holds(key, wanted)
             return ""
+        cores, memory = self._taken()
         running = ", ".join(sorted(k.name for k in self._given))
-        before = [
-            k.name
-            for k in sorted(self._line, key=lambda k: (self._line[k], k))
-            if k != key and self._line[k] <= created
-        ]
+        before = [k.name for k in self._waiting() if k != key and self._line[k] <= created]
         line = f" In line before it: {', '.join(before[:5])}." if before else ""
         return (
             f"Waiting for room: this job needs {wanted.cores} vCPU and {wanted.memory_bytes / _GIB:.1f} GiB; of "
@@ -79,9 +74,59 @@ class Ledger:
             f"{cores} and {memory / _GIB:.1f} GiB are taken by {running or 'nobody'}.{line}"
         )
 
+    def _taken(self) -> tuple[int, int]:
+        return sum(n.cores for n in self._given.values()), sum(n.memory_bytes for n in self._given.values())
+
+    def _fits(self, wanted: Need) -> bool:
+        cores, memory = self._taken()
+        return cores + wanted.cores <= self._whole.cores and memory + wanted.memory_bytes <= self._whole.memory_bytes
+
+    # ---- warm pools: room that is kept for a like job, as long as nobody else needs it ------------------------------
+
+    def keep(self, key: Key, wanted: Need, likeness: str) -> list[Key]:
+        """A job has ended, and its room is kept; who waits and may ask again."""
+        self._given.pop(key, None)
+        self._kept[key] = (wanted, likeness)
+        return self._waiting()
+
+    def reuse(self, key: Key, likeness: str) -> Key | None:
+        """Move the room of a pool that suits to a job; the job before, or None."""
+        before = next((k for k, (_, suits) in self._kept.items() if likeness and suits == likeness), None)
+        if before is not None:
+            self.holds(key, self._kept.pop(before)[0])
+        return before
+
+    def crowded(self) -> list[Key]:
+        """Pools that there is no room for any more, oldest first; they are kept no longer."""
+        gone: list[Key] = []
+        while self._kept:
+            cores, memory = self._taken()
+            cores += sum(n.cores for n, _ in self._kept.values())
+            memory += sum(n.memory_bytes for n, _ in self._kept.values())
+            if cores <= self._whole.cores and memory <= self._whole.memory_bytes:
+                break
+            gone.append(oldest := next(iter(self._kept)))
+            del self._kept[oldest]
+        return gone
+
+    def keeps(self, key: Key) -> bool:
+        """Whether a job's room is kept."""
+        return key in self._kept
+
+    def has(self, key: Key) -> bool:
+        """Whether a job has its room."""
+        return key in self._given
+
+    def drop(self, key: Key) -> None:
+        """A pool is kept no longer."""
+        self._kept.pop(key, None)
+
     def release(self, key: Key) -> list[Key]:
         """A job needs nothing any more; who waits and may ask again."""
         self._line.pop(key, None)
         if self._given.pop(key, None) is None:
             return []
+        return self._waiting()
+
+    def _waiting(self) -> list[Key]:
         return sorted(self._line, key=lambda k: (self._line[k], k))

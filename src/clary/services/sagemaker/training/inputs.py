@@ -20,6 +20,7 @@ from ....store.rows import Row
 from .. import packages
 from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
+from . import pools
 from .contract import Host, checkpoint_folder, hosts, hyperparameters, run_id, write_configuration
 
 Json = dict[str, Any]
@@ -44,6 +45,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
             _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
     _fetch_code(platform, row, all_hosts)
     _install_packages(platform, row, all_hosts, cancel)
+    pools.take(platform.settings, row, all_hosts)
     uid = uid_of(run_id(row))
     if uid:
         for host in all_hosts:

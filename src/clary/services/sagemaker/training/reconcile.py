@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ....clock import now
@@ -21,7 +21,7 @@ from ....store.schema import resource
 from ..failures import last_exception
 from ..input_objects import InputError
 from ..watching import Watcher
-from . import contract, inputs, outputs, volume
+from . import contract, inputs, outputs, pools, volume
 from .api import STOPPABLE
 from .capacity import Ledger, machine, need
 from .machine import BEGINNING, Job, Seen, Verdict, step
@@ -56,22 +56,58 @@ class TrainingReconciler:
 
     async def reconcile(self, row: Row) -> Outcome:
         """One look and one step."""
+        row = await self._reuse(row)
         job = _job(row)
         all_hosts = contract.hosts(self._platform.settings, row)
         seen, result = await self._observe(row, job, all_hosts)
         decided = step(job, seen, now())
         if decided.job.over and not job.over:
             await self._drain(row, all_hosts)
+            if pools.seconds(row):
+                await asyncio.to_thread(pools.put_aside, self._platform.settings, row, all_hosts)
         for action in decided.do:
             await self._act(action, row, decided.job, all_hosts)
         status = row.status
         if decided.job.phase != job.phase:
             status = advance(status, decided.job, now(), len(all_hosts), result)
+            if decided.job.over:
+                status = pools.ended(row, status, decided.job)
         if decided.job.phase == "Pending":
             status = waiting(status, seen.waits)
-        if decided.job.over or decided.job.attempts > job.attempts:
+        again = decided.again
+        if pools.available(status):
+            status, again = await self._keep(row, status) if job.over else (status, 0)
+        elif decided.job.over or decided.job.attempts > job.attempts:
             await self._make_room(row)
-        return Outcome(status, _private(decided.job), primary(decided.job), decided.again)
+        return Outcome(status, _private(row, decided.job), primary(decided.job), again)
+
+    # ---- warm pools ------------------------------------------------------------------------------------------------
+
+    async def _reuse(self, row: Row) -> Row:
+        """The row; of a job that finds a pool that suits it, with the pool."""
+        ledger = await self._capacity()
+        if row.private.get("phase", "Starting") not in BEGINNING or row.wish.get("stop") or row.private.get("pool"):
+            return row
+        if (before := ledger.reuse(row.key, pools.likeness(row))) is None:
+            return row
+        if pool := await asyncio.to_thread(pools.claim, self._platform, row, before):
+            return replace(row, private={**row.private, "pool": pool})
+        await self._make_room(row)
+        return row
+
+    async def _keep(self, row: Row, status: Json) -> tuple[Json, float | None]:
+        """The status of a pool, and when to look again: it goes when its time is over, or others need the room."""
+        ledger = await self._capacity()
+        left = pools.left(row, status)
+        if left > 0 and ledger.has(row.key):
+            for key in ledger.keep(row.key, need(self._platform.settings, row), pools.likeness(row)):
+                self._wake(key)
+        if left > 0 and ledger.keeps(row.key):
+            return status, left
+        ledger.drop(row.key)
+        await self._make_room(row)
+        await asyncio.to_thread(pools.remove, self._platform.settings, row.uid)
+        return {**status, "WarmPoolStatus": pools.retained(status, Status="Terminated")}, None
 
     # ---- looking ---------------------------------------------------------------------------------------------------
 
@@ -80,9 +116,7 @@ class TrainingReconciler:
             return Seen(), {}
         ledger = await self._capacity()
         if job.phase in BEGINNING:
-            return Seen(
-                waits="" if job.stop else ledger.ask(row.key, row.created, need(self._platform.settings, row))
-            ), {}
+            return Seen(waits="" if job.stop else self._ask(ledger, row)), {}
         ledger.holds(row.key, need(self._platform.settings, row))
         match job.phase:
             case "Downloading":
@@ -96,20 +130,35 @@ class TrainingReconciler:
                 return Seen(outputs=found.state, outputs_error=error), found.result or {}
         return Seen(), {}
 
+    def _ask(self, ledger: Ledger, row: Row) -> str:
+        """What a job waits for; one that gets its room may end pools that had it."""
+        waits = ledger.ask(row.key, row.created, need(self._platform.settings, row))
+        for key in () if waits else ledger.crowded():
+            self._wake(key)
+        return waits
+
     async def _capacity(self) -> Ledger:
-        """The ledger; when control has just started, with the jobs that run already."""
+        """The ledger; when control has just started, with the jobs that run already and the pools that are kept."""
         if self._ledger is None:
-            found = await asyncio.to_thread(self._running)
+            running, kept = await asyncio.to_thread(self._running)
             if self._ledger is None:
                 self._ledger = Ledger(machine(self._platform.settings))
-                for row in found:
+                for row in running:
                     self._ledger.holds(row.key, need(self._platform.settings, row))
+                for row in kept:
+                    self._ledger.keep(row.key, need(self._platform.settings, row), pools.likeness(row))
         return self._ledger
 
-    def _running(self) -> list[Row]:
+    def _running(self) -> tuple[list[Row], list[Row]]:
+        """Jobs that have their room, and those that ended whose room is kept."""
         with self._platform.database.read() as tx:
-            rows = tx.rows.fetch(tx.rows.query("TrainingJob").where(resource.c.state.in_(STOPPABLE)))
-        return [r for r in rows if r.private.get("phase", "Starting") not in BEGINNING]
+            query = tx.rows.query("TrainingJob")
+            rows = tx.rows.fetch(query.where(resource.c.state.in_(STOPPABLE)))
+            over = tx.rows.fetch(query.where(resource.c.state.not_in(STOPPABLE), resource.c.due.is_not(None)))
+        kept = sorted((r for r in over if pools.available(r.status)), key=lambda r: r.modified)
+        wanted = {r.uid for r in kept} | {r.private["pool"]["uid"] for r in rows if r.private.get("pool")}
+        pools.sweep(self._platform.settings, wanted)
+        return [r for r in rows if r.private.get("phase", "Starting") not in BEGINNING], kept
 
     async def _make_room(self, row: Row) -> None:
         if self._ledger is not None:
@@ -251,8 +300,10 @@ def _job(row: Row) -> Job:
     )  # fmt: skip
 
 
-def _private(job: Job) -> Json:
+def _private(row: Row, job: Job) -> Json:
     found: Json = {"phase": job.phase, "began": job.began, "verdict": asdict(job.verdict) if job.verdict else None}
+    if "pool" in row.private:
+        found["pool"] = row.private["pool"]
     if job.attempts:
         found |= {"attempts": job.attempts, "interruptions": job.interruptions, "ran": job.ran}
     return found
