@@ -12,6 +12,7 @@ import pytest
 
 from clary.algorithms import ndarray
 from clary.algorithms.blazingtext import fasttext
+from clary.algorithms.readers import recordio
 from tests.algorithms.test_tables import griffiths
 from tests.algorithms.trainer import ask, csv, dense_records, run, sparse_records
 
@@ -275,3 +276,17 @@ def test_hashes_are_fasttexts() -> None:
 def test_blazingtext_refuses(tmp_path: Path, options: dict[str, Any], data: bytes, words: str) -> None:
     found = run(tmp_path, "blazingtext", {"min_count": 5, **options}, {"train": ("", data)})
     assert found.code == 1 and words in found.failure
+
+
+def test_a_manifest_in_a_pipe_is_texts_and_labels_in_turn(tmp_path: Path) -> None:
+    options = {"mode": "supervised", "vector_dim": 4, "min_count": 1, "epochs": 2}
+    whole = [b'"fine day"', b"1", b'"poor day"', b"[2, 3]"] * 5
+    for name, records, told in (
+        ("even", whole, ""),
+        ("odd", whole[:-1], "19 records; its AttributeNames must be source and label"),
+        ("words", [b'"fine day"', b"good"], "the label b'good', which is neither a number nor a list"),
+    ):
+        data = b"".join(recordio.frame(r) for r in records)
+        done = run(tmp_path / name, "blazingtext", options, {"train": ("application/x-recordio", data)})
+        assert (done.code == 0) == (not told), done.log
+        assert not told or told in done.failure

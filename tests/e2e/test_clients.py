@@ -66,10 +66,23 @@ def test_sdk_v2_algorithms(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert "'train:msd'" in printed and "'train:objective_loss:final'" in printed
 
 
+def test_sdk_v2_networks(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """NTM, Object2Vec, IP Insights, DeepAR and BlazingText, the last one also from an augmented manifest."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_networks.py", tmp_path)
+    for name in ("NTM", "OBJECT2VEC", "IPINSIGHTS", "DEEPAR", "WORD2VEC", "BLAZINGTEXT"):
+        assert f"{name} " in printed
+
+
 def test_sdk_v2_packaged_models(sqlite_platform: Platform, tmp_path: Path) -> None:
     """LightGBM, CatBoost and TabTransformer by their JumpStart ids."""
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_jumpstart.py", tmp_path)
     assert printed.count("-MODEL ") == 5 and "LIGHTGBM 0.9" in printed
+
+
+def test_sdk_v2_tables_without_choosing(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """AutoGluon by its JumpStart ids, installed when it is first needed."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_automl.py", tmp_path)
+    assert printed.count("-ENSEMBLE ") == 2 and "WeightedEnsemble" in printed
 
 
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Which packaged models there are, with the hyperparameters of their specifications.
 
-Source: the SageMaker developer guide on LightGBM, CatBoost and TabTransformer; defaults are those that JumpStart's own
+Source: the SageMaker developer guide on LightGBM, CatBoost, TabTransformer and AutoGluon-Tabular; defaults are those that JumpStart's own
 specifications give.
 """
 
@@ -71,6 +71,16 @@ _TABTRANSFORMER = (
     _whole("n_blocks", 4, 1, 12), _real("attn_dropout", 0.2, 0, 1), _real("mlp_dropout", 0.1, 0, 1),
     _real("frac_shared_embed", 0.25, 0, 1),
 )  # fmt: skip
+_PRESETS = (
+    "best_quality", "high_quality", "good_quality", "medium_quality", "optimize_for_deployment", "interpretable",
+)  # fmt: skip
+_AUTOGLUON = (
+    _word("eval_metric", "auto"), _word("presets", "medium_quality", *_PRESETS),
+    _word("auto_stack", "False", "True", "False"), _word("num_bag_folds", "0", *map(str, range(11))),
+    _whole("num_bag_sets", 1, 1, 20), _whole("num_stack_levels", 0, 0, 3), _word("refit_full", "False", "True", "False"),
+    _word("set_best_to_refit_full", "False", "True", "False"), _word("save_space", "False", "True", "False"),
+    _whole("verbosity", 2, 0, 4),
+)  # fmt: skip
 _NUMBER = r"([0-9\.]+)"
 
 
@@ -90,4 +100,6 @@ MODELS = (
     Model("catboost-regression-model", "CatBoost Regression", "catboost", _SKLEARN, _CATBOOST, ({"Name": "bestTest", "Regex": rf"bestTest = {_NUMBER}"},)),
     Model("pytorch-tabtransformerclassification-model", "TabTransformer Classification", "tabtransformer", _PYTORCH, _TABTRANSFORMER, _braced("f1", "accuracy")),
     Model("pytorch-tabtransformerregression-model", "TabTransformer Regression", "tabtransformer", _PYTORCH, _TABTRANSFORMER, _braced("r2")),
+    Model("autogluon-classification-ensemble", "AutoGluon Classification", "autogluon", _SKLEARN, _AUTOGLUON, ()),
+    Model("autogluon-regression-ensemble", "AutoGluon Regression", "autogluon", _SKLEARN, _AUTOGLUON, ()),
 )  # fmt: skip

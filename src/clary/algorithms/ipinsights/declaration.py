@@ -28,6 +28,7 @@ ALGORITHM = Algorithm(
         "vector_dim": integer(4, 4096, required=True),
         "epochs": integer(1, default=10),
         "learning_rate": number(1e-6, 10, default=0.001),
+        "feature_dim": integer(1),  # the SDK's class sends it; nothing follows from it
         "mini_batch_size": integer(1, 500_000, default=10000),
         "num_ip_encoder_layers": integer(0, 100, default=1),
         "random_negative_sampling_rate": integer(0, 500, default=1),

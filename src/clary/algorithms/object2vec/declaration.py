@@ -67,6 +67,7 @@ ALGORITHM = Algorithm(
         "bucket_width": integer(0, 100, default=0),
         "dropout": number(0, 1, default=0.0),
         "epochs": integer(1, 100, default=30),
+        "feature_dim": integer(1),  # the SDK's class sends it; nothing follows from it
         "mini_batch_size": integer(1, 10000, default=32),
         "learning_rate": number(1e-6, 1, default=0.0004),
         "weight_decay": number(0, 10000, default=0.0),

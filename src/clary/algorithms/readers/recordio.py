@@ -19,6 +19,8 @@ from ..environment import UserError
 from .table import Floats, Table, compressed
 
 MAGIC = 0xCED7230A
+HEAD = struct.pack("<I", MAGIC)
+"""What RecordIO data begins with."""
 _ENDS_EARLY = "the RecordIO data ends in the middle of a record"
 _MALFORMED = "a protobuf record is malformed"
 _FLOAT32, _FLOAT64, _INT32 = 2, 3, 7  # fields of Value
