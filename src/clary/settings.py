@@ -48,7 +48,10 @@ class Settings:
         "How long after its first failure an asynchronous call of a function is repeated; twice as long after that.",
     )
     log_level: str = _setting("info", "Level of the platform's own log.")
-    zygote: bool = _setting(True, "Keep a runtime with xgboost imported, so that jobs start by forking.")
+    zygote: bool = _setting(
+        True,
+        "Keep runtimes with libraries imported, so that jobs start by forking: one with xgboost always, those with scikit-learn and with torch from their first use until they are idle for ten minutes.",
+    )
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, table, train
 from tests.platform import Platform, until
 from tests.services.test_endpoints import pack
-from tests.services.test_training import GROUP, script
+from tests.services.test_training import GROUP, script, unfed
 
 COUNTED = """
 import os, sys, time, pathlib
@@ -108,6 +109,37 @@ def test_a_killed_zygote_comes_back_and_jobs_still_start(own_platform: Platform,
     for pid in own_platform.pids("clary.executors.zygote"):
         os.kill(pid, signal.SIGKILL)
     assert train(own_platform, job(name, where))["TrainingJobStatus"] == "Completed"
+
+
+def test_scripts_are_forked_where_their_libraries_are(own_platform: Platform, name: str) -> None:
+    """The second script finds them imported; when all zygotes are killed, scripts still start, and it comes back."""
+    own_platform.client("s3").create_bucket(Bucket=name)
+    text = "import sys\nprint('READY', 'sklearn.svm' in sys.modules)\n"
+    given = script(own_platform, name, text)
+    image = {"TrainingImage": IMAGE.replace("sagemaker-xgboost:1.7-1", "sagemaker-scikit-learn:1.2-1"), "TrainingInputMode": "File"}  # fmt: skip
+
+    def run(number: int) -> str:
+        request = unfed(job(f"{name}-{number}", name, hyperparameters=given), AlgorithmSpecification=image)
+        assert train(own_platform, request)["TrainingJobStatus"] == "Completed"
+        return next(m for m in messages(own_platform, GROUP, f"{name}-{number}/") if m.startswith("READY"))
+
+    assert run(0) == "READY False"
+    until(lambda: _listens(own_platform, "zygote-sklearn.sock"), what="the libraries are imported")
+    assert run(1) == "READY True"
+    for pid in own_platform.pids("clary.executors.zygote"):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not _listens(own_platform, "zygote-sklearn.sock"), what="it is gone")
+    assert run(2) == "READY False"
+    until(lambda: _listens(own_platform, "zygote.sock"), what="the zygote is back")
+    run(3)
+    until(lambda: _listens(own_platform, "zygote-sklearn.sock"), what="and so are the libraries")
+
+
+def _listens(platform: Platform, name: str) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(platform.home / "run" / name))
+        return True
+    return False
 
 
 def test_a_running_job_is_followed_by_the_next_control(own_platform: Platform, name: str) -> None:

@@ -18,6 +18,7 @@ import orjson
 
 from ..locks import held
 from .spec import ProcessSpec
+from .zygote import socket_of
 
 _SIGNAL_NAMES = {128 + s.value: s.name for s in signal.Signals}
 FIRST_UID = 200_000
@@ -39,23 +40,20 @@ class LocalExecutor:
     """Starts, sees, stops and sweeps processes."""
 
     def __init__(self, run: Path):
-        self._zygote = run / "zygote.sock"
+        self._run = run
 
     def start(self, spec: ProcessSpec) -> None:
         """Start a process; starting it again is harmless. OSError when it cannot be started."""
         spec.path.mkdir(parents=True, exist_ok=True)
         data = spec.dump()
-        for _ in range(2):
-            try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-                    channel.settimeout(10.0)
-                    channel.connect(str(self._zygote))
-                    channel.sendall(len(data).to_bytes(4, "little") + data)
-                    if len(channel.recv(4)) == 4:
-                        _until_locked(spec.path)
-                        return
-            except OSError:
-                break
+        for library in (spec.preload, "") if spec.preload else ("", ""):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+                channel.settimeout(10.0)
+                channel.connect(str(socket_of(self._run, library)))
+                channel.sendall(len(data).to_bytes(4, "little") + data)
+                if len(channel.recv(4)) == 4:
+                    _until_locked(spec.path)
+                    return
         path = spec.path / "spec.json"
         path.write_bytes(data)
         subprocess.Popen(

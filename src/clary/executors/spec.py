@@ -25,6 +25,7 @@ class ProcessSpec:
     id: str
     folder: str  # where its state lies: lock, pid, exit, log
     call: str = ""
+    preload: str = ""  # a heavy library that ``call`` needs: a zygote that has it is kept while it is used
     command: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()

@@ -1,17 +1,21 @@
 """A Python process with xgboost imported that forks a shim for each spec it is given: a start costs milliseconds.
 
-It runs no user code, has one thread and holds no secrets; what it forks enters its sandbox before anything else.
+It runs no user code, has one thread and holds no secrets; what it forks enters its sandbox before anything else. Who
+needs a library that is too heavy to be kept for nothing makes it fork a second zygote, which has that one too and ends
+when nobody has asked it for some minutes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +26,15 @@ from . import shim
 from .spec import ProcessSpec
 
 _SCRUBBED = ("CLARY_DATABASE",)
+_HEAVY = {"torch": "clary.algorithms.deep", "sklearn": "clary.runtimes.scikit_learn"}
+"""What a spec may ask to be preloaded, and the module whose ``preload`` does it."""
+_IDLE_SECONDS = 600.0
+_BEAT = 1.0
+
+
+def socket_of(run: Path, library: str = "") -> Path:
+    """Where a zygote listens: the one that is always there, or that of a heavy library."""
+    return run / (f"zygote-{library}.sock" if library else "zygote.sock")
 
 
 def preload() -> None:
@@ -33,42 +46,86 @@ def preload() -> None:
         import boto3  # noqa: F401  # what nearly every function imports
 
 
-def serve(path: Path, lifeline: int | None) -> None:
-    """Take specs from a Unix socket until the supervisor is gone."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(64)
-    signal.signal(signal.SIGCHLD, _reap)
-    stopping: list[bool] = []
-    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    if lifeline is not None:
-        selector.register(lifeline, selectors.EVENT_READ)
-    gc.collect()
-    gc.freeze()
-    while not stopping:
-        for key, _ in selector.select(1.0):
-            if key.fileobj is not listener:
-                return
-            channel, _ = listener.accept()
-            with channel:
-                channel.settimeout(5.0)
-                with contextlib.suppress(OSError):
-                    _start(channel)
+class Zygote:
+    """Takes specs from a Unix socket."""
 
+    def __init__(self, run: Path, lifeline: int | None, library: str = ""):
+        self._run = run
+        self._lifeline = lifeline
+        self._library = library
+        self._parent = os.getppid()
+        self._heavy: dict[str, int] = {}  # zygotes of libraries, by their process ids
+        self._stopping = False
+        self._asked = time.monotonic()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
-def _start(channel: socket.socket) -> None:
-    size = int.from_bytes(exactly(channel, 4), "little")
-    if size > 1 << 20:
-        return
-    spec = ProcessSpec.load(exactly(channel, size))
-    pid = os.fork()
-    if pid == 0:
-        _become_shim(spec)
-    channel.sendall(pid.to_bytes(4, "little"))
+    def serve(self) -> None:
+        """Until the supervisor is gone; that of a library also until it is used no more."""
+        path = socket_of(self._run, self._library)
+        path.unlink(missing_ok=True)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
+        self._listener.listen(64)
+        signal.signal(signal.SIGCHLD, self._reap)
+        signal.signal(signal.SIGTERM, self._stop)
+        selector = selectors.DefaultSelector()
+        selector.register(self._listener, selectors.EVENT_READ)
+        if self._lifeline is not None:
+            selector.register(self._lifeline, selectors.EVENT_READ)
+        gc.collect()
+        gc.freeze()
+        while not self._stopping and not self._needless():
+            for key, _ in selector.select(_BEAT):
+                if key.fileobj is not self._listener:
+                    return
+                channel, _ = self._listener.accept()
+                with channel:
+                    channel.settimeout(5.0)
+                    with contextlib.suppress(OSError):
+                        self._start(channel)
+        if self._library:
+            path.unlink(missing_ok=True)
+
+    def _needless(self) -> bool:
+        """Whether a library's zygote has nobody any more who made it or asks it."""
+        idle = time.monotonic() - self._asked
+        return bool(self._library) and (os.getppid() != self._parent or idle > _IDLE_SECONDS)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _start(self, channel: socket.socket) -> None:
+        size = int.from_bytes(exactly(channel, 4), "little")
+        if size > 1 << 20:
+            return
+        spec = ProcessSpec.load(exactly(channel, size))
+        self._asked = time.monotonic()
+        if (pid := os.fork()) == 0:
+            _become_shim(spec)
+        channel.sendall(pid.to_bytes(4, "little"))
+        if spec.preload in _HEAVY and not self._library and spec.preload not in self._heavy:
+            if (pid := os.fork()) == 0:
+                self._become_zygote(spec.preload, channel)
+            self._heavy[spec.preload] = pid
+
+    def _become_zygote(self, library: str, channel: socket.socket) -> NoReturn:
+        """For those who come after the one that asked; that one imports the library itself meanwhile."""
+        try:
+            channel.close()
+            self._listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            importlib.import_module(_HEAVY[library]).preload()
+            Zygote(self._run, self._lifeline, library).serve()
+        except BaseException:  # noqa: BLE001  # as for a shim: it must not return into the other zygote's loop
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+
+    def _reap(self, *_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                self._heavy = {k: v for k, v in self._heavy.items() if v != pid}
 
 
 def _become_shim(spec: ProcessSpec) -> NoReturn:
@@ -83,12 +140,6 @@ def _become_shim(spec: ProcessSpec) -> NoReturn:
         os._exit(1)
 
 
-def _reap(*_: object) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def main() -> None:
     """The entry point of the zygote process."""
     run = Path(os.environ["CLARY_HOME"]).expanduser() / "run"
@@ -98,7 +149,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # jobs share cores: a thread that waits must not spin
     preload()
-    serve(run / "zygote.sock", int(text) if text.isdigit() else None)
+    Zygote(run, int(text) if text.isdigit() else None).serve()
 
 
 if __name__ == "__main__":

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import tarfile
-import threading
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from ..algorithms.environment import UserError, fail, training
+from . import program as programs
 
 Json = dict[str, Any]
-_TAIL_BYTES = 64 << 10
 
 
 def main() -> int:
@@ -28,14 +24,33 @@ def main() -> int:
         from .script_serving import serve
 
         return serve()
+    return train(fork=False)
+
+
+def train_forked() -> int:
+    """``train`` in a process that a zygote forked."""
+    return train(fork=True)
+
+
+def serve_forked() -> int:
+    """``serve`` in a process that a zygote forked."""
+    from .script_serving import folders, serve
+
+    if not all(programs.independent(folder) for folder in folders()):
+        os.execv(sys.executable, [sys.executable, "-m", "clary.runtimes.script_mode", "serve"])
+    programs.settle(Path.cwd())
+    return serve()
+
+
+def train(fork: bool) -> int:
+    """Run the program of a training job; its exit code."""
     try:
-        return train()
+        return _train(fork)
     except UserError as error:
         return fail(str(error))
 
 
-def train() -> int:
-    """Run the program of a training job; its exit code."""
+def _train(fork: bool) -> int:
     environment = training()
     values = {k: _decode(v) for k, v in environment.hyperparameters.items()}
     program = values.get("sagemaker_program") or os.environ.get("SAGEMAKER_PROGRAM")
@@ -55,7 +70,7 @@ def train() -> int:
     variables = _variables(environment, values, own, program, arguments, code)
     command = _command(code, program, arguments)
     print(f"Invoking user script: {' '.join(command)}", flush=True)
-    status, tail = _run(command, code, variables)
+    status, tail = programs.run(command, code, variables, fork)
     if status == 0:
         (environment.base / "output" / "success").touch()
         return 0
@@ -173,32 +188,6 @@ def _variables(
         "SM_TRAINING_ENV": json.dumps(whole),
         "PYTHONPATH": f"{code}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"),
     }
-
-
-def _run(command: list[str], folder: Path, variables: dict[str, str]) -> tuple[int, str]:
-    """Run a program, pass its output and our SIGTERM on; its exit code and the end of its errors."""
-    child = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    tail: deque[bytes] = deque()
-    held = 0
-
-    def copy() -> None:
-        nonlocal held
-        assert child.stderr is not None
-        for line in child.stderr:
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
-            tail.append(line)
-            held += len(line)
-            while held > _TAIL_BYTES:
-                held -= len(tail.popleft())
-
-    reader = threading.Thread(target=copy, daemon=True)
-    reader.start()
-    status = child.wait()
-    reader.join(5)
-    code = status if status >= 0 else 128 - status
-    return code, b"".join(tail).decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

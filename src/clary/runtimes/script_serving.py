@@ -54,12 +54,17 @@ def _predictor(model_folder: Path) -> serving.Predict:
     return lambda items: [_answer(handlers, model, *item) for item in items]
 
 
+def folders(model_folder: Path | None = None) -> list[Path]:
+    """Where a model's script may lie."""
+    own = model_folder or base() / "model"
+    directory = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    named = [Path(directory)] if directory.startswith("/") else []
+    return [*named, own / "code", own, base() / "model" / "code"]
+
+
 def _load_script(model_folder: Path) -> ModuleType | None:
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
-    directory = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
-    folders = [Path(directory)] if directory.startswith("/") else []
-    folders += [model_folder / "code", model_folder, base() / "model" / "code"]
-    for folder in folders:
+    for folder in folders(model_folder):
         path = folder / program
         if path.is_file():
             check_requirements(folder / "requirements.txt")
@@ -71,7 +76,9 @@ def _load_script(model_folder: Path) -> ModuleType | None:
             spec.loader.exec_module(module)
             return module
     if os.environ.get("SAGEMAKER_PROGRAM"):
-        raise FileNotFoundError(f"the inference script {program} is in none of {[str(f) for f in folders]}")
+        raise FileNotFoundError(
+            f"the inference script {program} is in none of {[str(f) for f in folders(model_folder)]}"
+        )
     return None
 
 

@@ -27,7 +27,7 @@ from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
 from . import models, packages
-from .images import python, resolve
+from .images import resolve, script
 from .instances import memory_limit
 from .runtime_environment import base_environment
 
@@ -354,12 +354,15 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)
     artifacts = models_folder(platform, row, fleet, variant, slot.part)
-    library += packages.mounted(platform, _packages_note(artifacts), environment)
+    installed = packages.mounted(platform, _packages_note(artifacts), environment)
+    library += installed
+    way: Json = {"call": runtime.serve, "preload": runtime.preload}
+    if scripted:
+        way = script(runtime, "serve", container.get("Environment") or {}, bool(installed))
     return ProcessSpec(
         id=f"{row.uid}-{fleet['number']}-{slot.key}-{slot.attempt}",
         folder=str(slot.folder),
-        call="" if scripted else runtime.serve,
-        command=(python(), "-m", "clary.runtimes.script_mode", "serve") if scripted else (),
+        **way,
         environment=environment,
         mounts=(
             Mount(str(artifacts), "/opt/ml/model"),

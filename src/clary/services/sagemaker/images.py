@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ...algorithms import catalogue
 from ...algorithms.contract import Algorithm
 from ...provider.errors import ValidationException
+from ...runtimes.program import forkable
 
+Json = dict[str, Any]
 _URI = re.compile(
     r"^(?:(?P<registry>[^/]+)/)?(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]+))?$"
 )
@@ -52,6 +56,16 @@ class Runtime:
         return self.algorithm.train if self.algorithm else ""
 
     @property
+    def preload(self) -> str:
+        """The heavy library that the algorithm's functions import."""
+        return "torch" if self.algorithm and "torch" in self.algorithm.needs else ""
+
+    @property
+    def libraries(self) -> str:
+        """The heavy library that scripts of this image import."""
+        return "torch" if self.name in ("pytorch", "huggingface") else "sklearn"
+
+    @property
     def serve(self) -> str:
         """A function for the zygote; none for images that run scripts only."""
         return self.algorithm.serve if self.algorithm else ""
@@ -83,6 +97,17 @@ def _install(what: str, modules: list[str], extra: str) -> str:
         f"{what} needs the Python package {', '.join(modules)}, which is not installed where Clary runs. Install it "
         f"with: pip install 'clary[{extra}]', and start Clary again."
     )
+
+
+def script(runtime: Runtime, action: str, own: Mapping[str, str], packages: bool) -> Json:
+    """How a user's script is run (``train`` or ``serve``): the fields of a ProcessSpec.
+
+    In a fork of a zygote that has the image's libraries, unless variables of the user's ``own`` or packages of the
+    script's mean that an interpreter has to start anew.
+    """
+    if packages or not forkable(own):
+        return {"command": (python(), "-m", "clary.runtimes.script_mode", action)}
+    return {"call": f"clary.runtimes.script_mode:{action}_forked", "preload": runtime.libraries}
 
 
 def python() -> str:

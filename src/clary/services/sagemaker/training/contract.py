@@ -13,7 +13,7 @@ from ....provider.platform import Platform
 from ....settings import Settings
 from ....store.rows import Row
 from .. import packages
-from ..images import python, resolve
+from ..images import resolve, script
 from ..instances import memory_limit
 from ..runtime_environment import base_environment
 
@@ -121,14 +121,6 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
     algorithm = row.spec["AlgorithmSpecification"]
     runtime = resolve(algorithm["TrainingImage"])
     entry, arguments = algorithm.get("ContainerEntrypoint"), algorithm.get("ContainerArguments") or []
-    call = ""
-    command: tuple[str, ...] = ()
-    if entry:
-        command = (*entry, *arguments)
-    elif runtime.train and "sagemaker_program" not in hyperparameters(row):
-        call = runtime.train
-    else:
-        command = (python(), "-m", "clary.runtimes.script_mode", "train")
     addresses = _addresses(row, all_hosts)
     environment = {
         **base_environment(platform, row, row.spec["RoleArn"], row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
@@ -143,17 +135,23 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         if not local.startswith("/opt/ml/"):
             mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
     environment |= row.spec.get("Environment") or {}
-    mounts += packages.mounted(platform, host.folder.parent / packages.NOTE, environment)
+    installed = packages.mounted(platform, host.folder.parent / packages.NOTE, environment)
+    mounts += installed
+    if entry:
+        way: Json = {"command": (*entry, *arguments)}
+    elif runtime.train and "sagemaker_program" not in hyperparameters(row):
+        way = {"call": runtime.train, "preload": runtime.preload}
+    else:
+        way = script(runtime, "train", row.spec.get("Environment") or {}, bool(installed))
     return ProcessSpec(
         id=f"{run_id(row)}-{host.name}",
         folder=str(host.folder),
-        call=call,
-        command=command,
+        **way,
         environment=environment,
         mounts=tuple(mounts),
         hostname=host.name,
         hosts=addresses,
-        directory="/opt/ml/code" if command else "/",
+        directory="/" if way.get("call") == runtime.train else "/opt/ml/code",
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
         uid=uid_of(run_id(row)),
