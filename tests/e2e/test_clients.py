@@ -85,6 +85,12 @@ def test_sdk_v2_tables_without_choosing(sqlite_platform: Platform, tmp_path: Pat
     assert printed.count("-ENSEMBLE ") == 2 and "WeightedEnsemble" in printed
 
 
+def test_sdk_v2_hugging_face(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """Code from a Git repository, transformers installed for it, a pipeline that serves what it made."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_huggingface.py", tmp_path)
+    assert "HUGGINGFACE [{'label': 'good'" in printed
+
+
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v3", "sdk_v3.py", tmp_path)
     assert "SCRIPT algo-1 ['d.csv']" in printed and "PACKAGE from a wheel" in printed

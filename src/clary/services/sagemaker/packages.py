@@ -123,6 +123,7 @@ def _make(
     if uid:
         for each in (target, cache, scratch):
             os.chown(each, uid, uid)
+    _show(code)
     executor.start(_installer(platform, code, process, network, uid, more))
     try:
         code_of_exit = _wait(executor, process, cancel)
@@ -195,6 +196,15 @@ def _told(code: int, log: str, network: bool) -> str:
         f'AlgorithmError: InstallRequirementsError:\nExitCode {code}\nErrorMessage "{message}"\n'
         f'Command "uv pip install -r {FILE}" ({explain(code)}).{hint}'
     )
+
+
+def _show(code: Path) -> None:
+    """Let the installer read what only its owner may: nobody else gets at the folders above."""
+    for where, _, names in os.walk(code):
+        os.chmod(where, 0o755)
+        for path in (os.path.join(where, n) for n in names):
+            if not os.path.islink(path):
+                os.chmod(path, os.stat(path).st_mode | 0o444)
 
 
 def _own(target: Path) -> None:
