@@ -55,8 +55,8 @@ _SERVICES = {
     ),
     "ssm": ("clary.services.ssm", (), "ssm"),
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
-    "apigateway": ("clary.services.apis.rest", ("api", "resources", "methods", "parts", "stages", "plans"), "rest"),
-    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages"), "http"),
+    "apigateway": ("clary.services.apis.rest", ("api", "resources", "methods", "parts", "stages", "plans", "imports"), "rest"),
+    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }
 

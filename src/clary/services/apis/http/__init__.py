@@ -12,7 +12,7 @@ http = Provider("apigatewayv2")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "parts", "stages"):
+    for module in ("api", "parts", "stages", "imports"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .serve import Server
 
