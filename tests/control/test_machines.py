@@ -259,3 +259,9 @@ def test_the_line_is_kept_in_order() -> None:
     assert ledger.ask(c, 3.0, Need(9, 900)) == ""  # larger than the machine: alone
     assert ledger.ask(d, 4.0, Need(1, 10)) and ledger.release(c) == [d] and ledger.release(c) == []
     assert ledger.ask(d, 4.0, Need(1, 10)) == ""
+
+
+def test_a_process_that_nobody_watches_is_looked_at_again_soon() -> None:
+    job = Job("j", "Training", began=0.0, limit=1000)
+    assert step(job, Seen(run="running", watched=False), 1.0).again == 0.05
+    assert step(job, Seen(run="running"), 1.0).again == 30

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,15 +174,10 @@ def test_a_killed_training_process_fails_with_the_signal(own_platform: Platform,
     sagemaker = own_platform.client("sagemaker")
     sagemaker.create_training_job(**job(name, where, hyperparameters=script(own_platform, where, text)))
     until(lambda: "up" in messages(own_platform, GROUP, f"{name}/"), what="the script runs")
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            with contextlib.suppress(OSError):
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    command = file.read()
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    mine = f"TRAINING_JOB_NAME={name}\0".encode() in file.read()
-                if mine and command.endswith(b"\0main.py\0"):
-                    os.kill(int(entry), signal.SIGKILL)
+    pid = int(next(own_platform.home.glob("runs/job-*/algo-1/pid")).read_text().split()[1])
+    while below := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(below[0])
+    os.kill(pid, signal.SIGKILL)  # the script itself, below all that stands around it
     found = until(lambda: _over(own_platform, name), what="the job ends")
     assert found["TrainingJobStatus"] == "Failed"
     assert "137 (SIGKILL" in found["FailureReason"] or "ExitCode 137" in found["FailureReason"]

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from ..sockets import exactly
 from ..supervision import VARIABLE
-from . import shim
+from . import sandbox, shim
 from .spec import ProcessSpec
 
 _SCRUBBED = ("CLARY_DATABASE",)
@@ -61,6 +61,20 @@ class Zygote:
 
     def serve(self) -> None:
         """Until the supervisor is gone; that of a library also until it is used no more."""
+        try:
+            self._serve()
+        finally:
+            self._end_heavy()
+
+    def _end_heavy(self) -> None:
+        """None of a library's outlives this one, also when it is still importing."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for pid in self._heavy.values():
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+    def _serve(self) -> None:
         path = socket_of(self._run, self._library)
         path.unlink(missing_ok=True)
         self._listener.bind(str(path))
@@ -115,6 +129,7 @@ class Zygote:
             self._listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            sandbox.die_with_parent()
             importlib.import_module(_HEAVY[library]).preload()
             Zygote(self._run, self._lifeline, library).serve()
         except BaseException:  # noqa: BLE001  # as for a shim: it must not return into the other zygote's loop

@@ -79,6 +79,7 @@ class Seen:
     inputs_error: str = ""
     run: str = "absent"  # absent, running, exited, failed or vanished
     run_error: str = ""
+    watched: bool = True  # whether somebody tells us when a running process ends
     outputs: str = "absent"
     outputs_error: str = ""
 
@@ -168,7 +169,7 @@ def _training(job: Job, seen: Seen, now: float) -> Step:
         left = min(left, job.last - now)
     if job.interrupt > job.interruptions:
         return Step(job.to("Interrupting"), ("stop",), again=5)
-    return Step(job, ("follow",), again=min(left, 30))
+    return Step(job, ("follow",), again=min(left, 30 if seen.watched else 0.05))
 
 
 def _interrupting(job: Job, seen: Seen, now: float) -> Step:

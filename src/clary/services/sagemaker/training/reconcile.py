@@ -122,8 +122,7 @@ class TrainingReconciler:
             case "Downloading":
                 return self._see_inputs(row), {}
             case "Training" | "Stopping" | "Interrupting":
-                state, error = await asyncio.to_thread(self._see_run, row, all_hosts)
-                return Seen(run=state, run_error=error), {}
+                return await asyncio.to_thread(self._see_run, row, all_hosts), {}
             case "Uploading":
                 found = self._activities.see(f"{row.uid}:outputs")
                 error = _told(found.error) if found.error else ""
@@ -169,30 +168,30 @@ class TrainingReconciler:
         found = self._activities.see(f"{row.uid}:inputs")
         return Seen(inputs=found.state, inputs_error=_told(found.error) if found.error else "")
 
-    def _see_run(self, row: Row, all_hosts: list[contract.Host]) -> tuple[str, str]:
+    def _see_run(self, row: Row, all_hosts: list[contract.Host]) -> Seen:
         """The job's processes as one: it runs while all run, fails when one fails, is done when all are."""
         sights = [self._executor.see(h.folder) for h in all_hosts]
         for host, sight in zip(all_hosts, sights, strict=True):
             if full := volume.told(row, host):
-                return "failed", full
+                return Seen(run="failed", run_error=full)
             if sight.state == "vanished":
                 if (host.folder / STOPPED).exists():
-                    return (
-                        "vanished",
-                        "InternalServerError: The platform was stopped while the job ran. Start the job again.",
+                    text = "The platform was stopped while the job ran. Start the job again."
+                else:
+                    text = (
+                        f"The process of {host.name} ended without leaving its exit status (it or its supervisor was "
+                        f"killed from outside). Its log: {LOG_GROUP} {contract.log_stream(row, host)}"
                     )
-                return "vanished", (
-                    f"InternalServerError: The process of {host.name} ended without leaving its exit status (it or its "
-                    f"supervisor was killed from outside). Its log: {LOG_GROUP} {contract.log_stream(row, host)}"
-                )
+                return Seen(run="vanished", run_error=f"InternalServerError: {text}")
             if sight.state == "exited" and sight.code:
-                return "failed", self._why(row, host, sight)
+                return Seen(run="failed", run_error=self._why(row, host, sight))
         if any(s.state == "running" for s in sights):
             for host, sight in zip(all_hosts, sights, strict=True):
                 if sight.pid:
                     self._watcher.watch(row.key, host.folder, sight.pid)
-            return "running", ""
-        return ("exited" if all(s.state == "exited" for s in sights) else "absent"), ""
+            # a process that has its lock but has not written its id yet cannot be watched: look again soon
+            return Seen(run="running", watched=all(s.pid or s.state != "running" for s in sights))
+        return Seen(run="exited" if all(s.state == "exited" for s in sights) else "absent")
 
     def _why(self, row: Row, host: contract.Host, sight: Sight) -> str:
         """The reason of a failure: the failure file, else the last exception of the log, and the exit code in words."""
