@@ -18,6 +18,9 @@ from ..store.schema import log_stream
 
 Json = dict[str, Any]
 _PAGE_BYTES = 1 << 20
+_RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
 
 logs = Provider("logs")
 
@@ -104,8 +107,13 @@ def _shown_group(ctx: Context, group: Row) -> Json:
 @logs.operation
 def put_retention_policy(ctx: Context, request: Json) -> None:
     """Days to keep events."""
-    group = _group(ctx, request)
-    ctx.tx.rows.save(group, spec={**group.spec, "retentionInDays": request["retentionInDays"]})
+    days, group = request["retentionInDays"], _group(ctx, request)
+    if days not in _RETENTION_DAYS:
+        raise InvalidParameterException(
+            f"1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: Member must "
+            f"satisfy enum value set: {list(_RETENTION_DAYS)}"
+        )
+    ctx.tx.rows.save(group, spec={**group.spec, "retentionInDays": days})
 
 
 @logs.operation

@@ -12,7 +12,7 @@ from ...provider.errors import ValidationError, coded
 from ...store.rows import Row
 from . import cloudformation
 from . import template as templates
-from .kinds import KINDS
+from .catalogue import kind_of
 from .stack import body_of, find, lookup
 from .stacks import begin, changes, check_updatable, new_stack, planned
 
@@ -53,7 +53,7 @@ def create_change_set(ctx: Context, request: Json) -> Json:
         check_updatable(row)
     else:
         raise ValidationError(f"Clary does not serve change sets of the type {kind} yet.")
-    body = body_of(ctx, request, row.private["template"] if row else None)
+    body = body_of(ctx, request, (row.private.get("original") or row.private["template"]) if row else None)
     probe = row or Row("Stack", ctx.account, ctx.region, name, ctx.arn("cloudformation", f"stack/{name}/x"), {})
     plan = planned(ctx, probe, kind.lower(), request, body)
     row = row or new_stack(ctx, name, request, "REVIEW_IN_PROGRESS", "User Initiated")
@@ -92,7 +92,7 @@ def _changes(row: Row, plan: Json) -> list[Json]:
             f'"Ref": "{p}"' in json.dumps(new) or f"${{{p}}}" in json.dumps(new) for p in plan["parameters"]
         )
         if members or refers:
-            kind = KINDS[resource["Type"]]
+            kind = kind_of(resource["Type"])
             replaced = kind.update is None or any(m in kind.fixed for m in members)
             physical = (row.private["resources"].get(name) or {}).get("PhysicalResourceId", "")
             change = _change("Modify", name, resource["Type"], physical, "True" if replaced else "False")

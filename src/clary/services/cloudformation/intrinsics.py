@@ -6,6 +6,7 @@ Source: AWS, "Intrinsic function reference".
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -104,9 +105,12 @@ class Scope:
                 return str(given[1]).split(given[0])
             case "FindInMap":
                 mapping, first, second = given[:3]
+                default = given[3].get("DefaultValue") if len(given) > 3 and isinstance(given[3], dict) else None
                 try:
                     return self._resolve((self.template.get("Mappings") or {})[mapping][first][second])
                 except (KeyError, TypeError):
+                    if default is not None:
+                        return default
                     raise ValidationError(
                         f"Template error: Unable to get mapping for {mapping}::{first}::{second}"
                     ) from None
@@ -122,6 +126,16 @@ class Scope:
                 return not given[0]
             case "ImportValue":
                 return self.exports(str(given))
+            case "Length":
+                return len(given)
+            case "ToJsonString":
+                return json.dumps(given, separators=(",", ":"))
+            case "Cidr":
+                return _cidr(given)
+            case "Contains":
+                return _text(given[1]) in map(_text, given[0])
+            case "EachMemberIn":
+                return {_text(v) for v in given[0]} <= {_text(v) for v in given[1]}
             case "GetAZs":
                 region = given or self.values["AWS::Region"]
                 return [f"{region}{letter}" for letter in "abc"]
@@ -143,6 +157,31 @@ class Scope:
 
         found = _VARIABLE.sub(put, text)
         return str(self._resolve(found))
+
+
+def check_rules(template: Json, scope: Scope) -> None:
+    """Refuse parameters that a template's rules do not allow."""
+    for name, rule in (template.get("Rules") or {}).items():
+        if "RuleCondition" in rule and not scope.resolve(rule["RuleCondition"]):
+            continue
+        for assertion in rule.get("Assertions") or ():
+            if not scope.resolve(assertion["Assert"]):
+                told = assertion.get("AssertDescription", "an assertion does not hold")
+                raise ValidationError(f"Template validation error: Rule {name} failed: {told}")
+
+
+def _cidr(given: list[Any]) -> list[str]:
+    """The first subnets of a block: how many, and how many bits each has for hosts."""
+    import ipaddress
+
+    try:
+        block, count, bits = ipaddress.ip_network(str(given[0])), int(given[1]), int(given[2]) if len(given) > 2 else 8
+        length = block.max_prefixlen - bits
+        if not 1 <= count <= 256 or length < block.prefixlen or 2 ** (length - block.prefixlen) < count:
+            raise ValueError("the block has no room for them")
+        return [str(n) for n, _ in zip(block.subnets(new_prefix=length), range(count), strict=False)]
+    except (ValueError, IndexError) as error:
+        raise ValidationError(f"Template error: Fn::Cidr cannot divide {given}: {error}") from None
 
 
 def _text(value: Any) -> str:

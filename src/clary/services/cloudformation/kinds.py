@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -31,6 +32,7 @@ class Work:
     stack: str
     logical: str
     name: str  # the physical name that it has or should have
+    type: str = ""  # as the template says it
     before: Json = field(default_factory=dict)  # the attributes that it has
 
 
@@ -53,7 +55,7 @@ class Kind:
     named: str = ""  # the property that names it; without one a name is made
     limit: int = 255  # characters of such a name
     lower: bool = False
-    ready: Callable[[Work, str], bool] | None = None  # whether it has settled; Failed when it has failed
+    ready: Callable[[Work, str], Made | None] | None = None  # as it is once it has settled; Failed when it has failed
 
 
 def gone(call: Callable[..., Any], **params: Any) -> None:
@@ -83,14 +85,14 @@ def _tag_map(props: Json) -> Json:
     return {"Tags": tags if isinstance(tags, dict) else {t["Key"]: t["Value"] for t in tags}}
 
 
-def _only(props: Json, *names: str) -> Json:
+def only(props: Json, *names: str) -> Json:
     return {n: props[n] for n in names if n in props}
 
 
-def _typed(value: Any, numbers: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Any:
+def typed(value: Any, numbers: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Any:
     """Scalars that templates give as texts, in the types that the API takes."""
     if isinstance(value, dict):
-        found = {k: _typed(v, numbers, flags) for k, v in value.items()}
+        found = {k: typed(v, numbers, flags) for k, v in value.items()}
         for name in numbers:
             if isinstance(found.get(name), str):
                 found[name] = float(found[name]) if "." in found[name] else int(found[name])
@@ -98,7 +100,7 @@ def _typed(value: Any, numbers: tuple[str, ...] = (), flags: tuple[str, ...] = (
             if isinstance(found.get(name), str):
                 found[name] = found[name].lower() == "true"
         return found
-    return [_typed(v, numbers, flags) for v in value] if isinstance(value, list) else value
+    return [typed(v, numbers, flags) for v in value] if isinstance(value, list) else value
 
 
 # ---- S3, logs, parameters, alarms ------------------------------------------------------------------------------------
@@ -115,8 +117,45 @@ def _bucket(work: Work, props: Json) -> Made:
     return _bucket_settings(work, work.name, {}, props)
 
 
+_BUCKET_DOCUMENTS = (
+    ("PublicAccessBlockConfiguration", "put_public_access_block", "PublicAccessBlockConfiguration"),
+    ("BucketEncryption", "put_bucket_encryption", "ServerSideEncryptionConfiguration"),
+    ("OwnershipControls", "put_bucket_ownership_controls", "OwnershipControls"),
+    ("CorsConfiguration", "put_bucket_cors", "CORSConfiguration"),
+)
+
+
+def _bucket_document(prop: str, given: Json) -> Json:
+    """A bucket's configuration in the spelling of the API."""
+    if prop == "BucketEncryption":
+        rules = [
+            {
+                {"ServerSideEncryptionByDefault": "ApplyServerSideEncryptionByDefault"}.get(k, k): v
+                for k, v in rule.items()
+            }
+            for rule in given.get("ServerSideEncryptionConfiguration") or ()
+        ]
+        return {"Rules": typed(rules, (), ("BucketKeyEnabled",))}
+    if prop == "CorsConfiguration":
+        return {
+            "CORSRules": [
+                {
+                    {"MaxAge": "MaxAgeSeconds", "Id": "ID", "ExposedHeaders": "ExposeHeaders"}.get(k, k): v
+                    for k, v in r.items()
+                }
+                for r in given["CorsRules"]
+            ]
+        }
+    flags = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    found: Json = typed(given, (), flags)
+    return found
+
+
 def _bucket_settings(work: Work, name: str, old: Json, props: Json) -> Made:
     s3 = work.client("s3")
+    for prop, operation, member in _BUCKET_DOCUMENTS:
+        if given := props.get(prop):
+            getattr(s3, operation)(Bucket=name, **{member: _bucket_document(prop, given)})
     if versioning := props.get("VersioningConfiguration"):
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=versioning)
     if props.get("Tags"):
@@ -148,7 +187,7 @@ def _log_settings(work: Work, name: str, old: Json, props: Json) -> Made:
 
 
 def _parameter(work: Work, props: Json) -> Made:
-    given = _only(props, "Type", "Value", "Description", "Tier", "AllowedPattern", "DataType", "Policies")
+    given = only(props, "Type", "Value", "Description", "Tier", "AllowedPattern", "DataType", "Policies")
     work.client("ssm").put_parameter(
         Name=work.name, **{**given, "Value": str(given["Value"])}, Overwrite=bool(work.before)
     )
@@ -158,7 +197,7 @@ def _parameter(work: Work, props: Json) -> Made:
 def _alarm(work: Work, props: Json) -> Made:
     given = {k: v for k, v in props.items() if k not in ("AlarmName",)}
     numbers = ("Threshold", "Period", "EvaluationPeriods", "DatapointsToAlarm")
-    given = _typed(given, numbers, ("ActionsEnabled",))
+    given = typed(given, numbers, ("ActionsEnabled",))
     if "Threshold" in given:
         given["Threshold"] = float(given["Threshold"])
     work.client("cloudwatch").put_metric_alarm(AlarmName=work.name, **given)
@@ -170,11 +209,11 @@ def _alarm(work: Work, props: Json) -> Made:
 
 def _role(work: Work, props: Json) -> Made:
     iam = work.client("iam")
-    given = _only(props, "Path", "Description", "MaxSessionDuration", "PermissionsBoundary", "Tags")
+    given = only(props, "Path", "Description", "MaxSessionDuration", "PermissionsBoundary", "Tags")
     try:
         iam.create_role(
             RoleName=work.name, AssumeRolePolicyDocument=json.dumps(props["AssumeRolePolicyDocument"]),
-            **_typed(given, ("MaxSessionDuration",)),
+            **typed(given, ("MaxSessionDuration",)),
         )  # fmt: skip
     except iam.exceptions.EntityAlreadyExistsException:
         raise Failed(f"{work.name} already exists in stack or outside of it") from None
@@ -234,7 +273,7 @@ def _no_inline_policy(work: Work, identifier: str, props: Json) -> None:
 def _managed_policy(work: Work, props: Json) -> Made:
     iam = work.client("iam")
     made = iam.create_policy(
-        PolicyName=work.name, PolicyDocument=json.dumps(props["PolicyDocument"]), **_only(props, "Path", "Description")
+        PolicyName=work.name, PolicyDocument=json.dumps(props["PolicyDocument"]), **only(props, "Path", "Description")
     )["Policy"]
     for role in props.get("Roles") or ():
         iam.attach_role_policy(RoleName=role, PolicyArn=made["Arn"])
@@ -266,18 +305,20 @@ def _code(given: Json) -> Json:
         entry = zipfile.ZipInfo("index.py", (1980, 1, 1, 0, 0, 0))
         entry.external_attr = 0o644 << 16
         packed.writestr(entry, given["ZipFile"])
+        if "cfnresponse" in given["ZipFile"]:
+            packed.writestr("cfnresponse.py", Path(__file__).with_name("cfnresponse.py").read_text())
     return {"ZipFile": out.getvalue()}
 
 
 def _function(work: Work, props: Json) -> Made:
     client = work.client("lambda")
-    given = _typed(_only(props, *_FUNCTION), ("Timeout", "MemorySize"))
+    given = typed(only(props, *_FUNCTION), ("Timeout", "MemorySize"))
     try:
         made = client.create_function(
             FunctionName=work.name,
             Code=_code(props["Code"]),
             **given,
-            **_only(props, "Architectures"),
+            **only(props, "Architectures"),
             **_tag_map(props),
         )
     except client.exceptions.ResourceConflictException:
@@ -297,7 +338,7 @@ def _changed_function(work: Work, name: str, old: Json, props: Json) -> Made:
     client = work.client("lambda")
     if old.get("Code") != props["Code"]:
         client.update_function_code(FunctionName=name, **_code(props["Code"]))
-    given = _typed(_only(props, *_FUNCTION), ("Timeout", "MemorySize"))
+    given = typed(only(props, *_FUNCTION), ("Timeout", "MemorySize"))
     return _function_concurrency(
         work, client.update_function_configuration(FunctionName=name, **given)["FunctionArn"], props
     )
@@ -311,7 +352,7 @@ def _permission(work: Work, props: Json) -> Made:
 
 
 def _version(work: Work, props: Json) -> Made:
-    made = work.client("lambda").publish_version(**_only(props, "FunctionName", "Description", "CodeSha256"))
+    made = work.client("lambda").publish_version(**only(props, "FunctionName", "Description", "CodeSha256"))
     return Made(made["FunctionArn"], {"Version": made["Version"]})
 
 
@@ -327,7 +368,7 @@ def _alias(work: Work, props: Json) -> Made:
         else {}
     )
     call = work.client("lambda").update_alias if work.before else work.client("lambda").create_alias
-    made = call(**_only(props, "FunctionName", "Name", "Description", "FunctionVersion"), **more)
+    made = call(**only(props, "FunctionName", "Name", "Description", "FunctionVersion"), **more)
     return Made(made["AliasArn"])
 
 
@@ -342,7 +383,7 @@ def _http(
             ("TimeoutInMillis", "ThrottlingBurstLimit", "ThrottlingRateLimit", "MaxAge"),
             ("AutoDeploy", "AllowCredentials"),
         )
-        made = getattr(work.client("apigatewayv2"), operation)(**_typed(props, numbers, flags))
+        made = getattr(work.client("apigatewayv2"), operation)(**typed(props, numbers, flags))
         return Made(made[identifier], attributes(work, made))
 
     return create
@@ -354,7 +395,7 @@ def _http_update(
     def update(work: Work, physical: str, old: Json, props: Json) -> Made:
         given = {k: v for k, v in props.items() if k not in ("Tags", "ProtocolType")}
         made = getattr(work.client("apigatewayv2"), operation)(
-            **_typed({**given, own: physical}, ("TimeoutInMillis",), ("AutoDeploy",))
+            **typed({**given, own: physical}, ("TimeoutInMillis",), ("AutoDeploy",))
         )
         return Made(made[identifier], attributes(work, made))
 
@@ -363,16 +404,36 @@ def _http_update(
 
 def _http_gone(operation: str, own: str) -> Any:
     def delete(work: Work, physical: str, props: Json) -> None:
-        gone(getattr(work.client("apigatewayv2"), operation), **{**_only(props, "ApiId"), own: physical})
+        gone(getattr(work.client("apigatewayv2"), operation), **{**only(props, "ApiId"), own: physical})
 
     return delete
+
+
+def _http_api(work: Work, props: Json) -> Made:
+    if not (body := _document(work, props, "BodyS3Location")):
+        return _http("create_api", "ApiId", _http_api_attributes)(work, props)
+    client = work.client("apigatewayv2")
+    made = client.import_api(Body=body)
+    if more := typed(
+        only(props, "Name", "Description", "CorsConfiguration", "Version"), ("MaxAge",), ("AllowCredentials",)
+    ):
+        client.update_api(ApiId=made["ApiId"], **more)
+    return Made(made["ApiId"], _http_api_attributes(work, made))
+
+
+def _changed_http_api(work: Work, physical: str, old: Json, props: Json) -> Made:
+    if not (body := _document(work, props, "BodyS3Location")):
+        made: Made = _http_update("update_api", "ApiId", "ApiId", _http_api_attributes)(work, physical, old, props)
+        return made
+    work.client("apigatewayv2").reimport_api(ApiId=physical, Body=body)
+    return Made(physical, work.before)
 
 
 def _http_api_attributes(work: Work, made: Json) -> Json:
     return {"ApiEndpoint": made["ApiEndpoint"], "ApiId": made["ApiId"]}
 
 
-def _camel(value: Any) -> Any:
+def camel(value: Any) -> Any:
     """Members in the spelling of API Gateway's first version."""
     if isinstance(value, dict):
         return {
@@ -384,12 +445,45 @@ def _camel(value: Any) -> Any:
 
 def _rest_api(work: Work, props: Json) -> Made:
     given = {
-        k: v for k, v in _camel(props).items() if k in ("name", "description", "binaryMediaTypes", "apiKeySourceType")
+        k: v for k, v in camel(props).items() if k in ("name", "description", "binaryMediaTypes", "apiKeySourceType")
     }
-    if "Body" in props:
-        raise Failed("Clary does not import OpenAPI bodies into REST APIs yet.")
-    made = work.client("apigateway").create_rest_api(**given)
+    client = work.client("apigateway")
+    if kinds := (props.get("EndpointConfiguration") or {}).get("Types"):
+        given["endpointConfiguration"] = {"types": kinds}
+    if body := _document(work, props, "BodyS3Location"):
+        more = {"parameters": props["Parameters"]} if props.get("Parameters") else {}
+        made = client.import_rest_api(body=body, **more)
+        if changes := [
+            {"op": "replace", "path": f"/{k}", "value": given[k]} for k in ("name", "description") if k in given
+        ]:
+            client.update_rest_api(restApiId=made["id"], patchOperations=changes)
+    else:
+        made = client.create_rest_api(**given)
     return Made(made["id"], {"RootResourceId": made["rootResourceId"], "RestApiId": made["id"]})
+
+
+def _document(work: Work, props: Json, location: str) -> str:
+    """The OpenAPI document of an API, from the template or from S3; empty when it has none."""
+    if body := props.get("Body"):
+        return body if isinstance(body, str) else json.dumps(body)
+    if place := props.get(location):
+        found = work.client("s3").get_object(Bucket=place["Bucket"], Key=place["Key"])["Body"].read()
+        return str(found.decode())
+    return ""
+
+
+def _changed_rest_api(work: Work, physical: str, old: Json, props: Json) -> Made:
+    client = work.client("apigateway")
+    if body := _document(work, props, "BodyS3Location"):
+        client.put_rest_api(restApiId=physical, mode=props.get("Mode", "overwrite"), body=body)
+    changes = [
+        {"op": "replace", "path": f"/{k.lower()}", "value": props[k]}
+        for k in ("Name", "Description")
+        if k in props and props[k] != old.get(k)
+    ]
+    if changes:
+        client.update_rest_api(restApiId=physical, patchOperations=changes)
+    return Made(physical, work.before)
 
 
 def _rest_resource(work: Work, props: Json) -> Made:
@@ -410,22 +504,20 @@ def _rest_method(work: Work, props: Json) -> Made:
         "RequestValidatorId",
         "OperationName",
     )
-    given = _typed(_camel(_only(props, *own)), (), ("apiKeyRequired",))
+    given = typed(camel(only(props, *own)), (), ("apiKeyRequired",))
     client.put_method(**names, authorizationType=props.get("AuthorizationType", "NONE"), **given)
     for response in props.get("MethodResponses") or ():
-        told = {**_camel(response), "statusCode": str(response["StatusCode"])}
+        told = {**camel(response), "statusCode": str(response["StatusCode"])}
         told["responseParameters"] = {
             k: str(v).lower() == "true" for k, v in (told.get("responseParameters") or {}).items()
         }
         client.put_method_response(**names, **told)
     if integration := props.get("Integration"):
         responses = integration.get("IntegrationResponses") or ()
-        told = _typed(
-            _camel({k: v for k, v in integration.items() if k != "IntegrationResponses"}), ("timeoutInMillis",)
-        )
+        told = typed(camel({k: v for k, v in integration.items() if k != "IntegrationResponses"}), ("timeoutInMillis",))
         client.put_integration(**names, **told)
         for response in responses:
-            client.put_integration_response(**names, **{**_camel(response), "statusCode": str(response["StatusCode"])})
+            client.put_integration_response(**names, **{**camel(response), "statusCode": str(response["StatusCode"])})
     return Made(f"{work.stack[:4]}-{work.logical[:5]}-{work.name[-12:]}")
 
 
@@ -439,7 +531,7 @@ def _no_rest_method(work: Work, physical: str, props: Json) -> None:
 
 
 def _rest_deployment(work: Work, props: Json) -> Made:
-    given = _camel(_only(props, "RestApiId", "StageName", "Description"))
+    given = camel(only(props, "RestApiId", "StageName", "Description"))
     made = work.client("apigateway").create_deployment(**given)
     return Made(made["id"], {"DeploymentId": made["id"]})
 
@@ -453,7 +545,7 @@ def _no_rest_deployment(work: Work, physical: str, props: Json) -> None:
 
 def _rest_stage(work: Work, props: Json) -> Made:
     work.client("apigateway").create_stage(
-        **_camel(_only(props, "RestApiId", "StageName", "DeploymentId", "Description", "Variables"))
+        **camel(only(props, "RestApiId", "StageName", "DeploymentId", "Description", "Variables"))
     )
     return Made(props["StageName"])
 
@@ -478,7 +570,7 @@ _FLAGS = ("EnableNetworkIsolation", "EnableCapture")
 
 def _sagemaker(operation: str, member: str, arn: str) -> Callable[[Work, Json], Made]:
     def create(work: Work, props: Json) -> Made:
-        made = getattr(work.client("sagemaker"), operation)(**{**_typed(props, _NUMBERS, _FLAGS), member: work.name})
+        made = getattr(work.client("sagemaker"), operation)(**{**typed(props, _NUMBERS, _FLAGS), member: work.name})
         return Made(made[arn], {member: work.name})
 
     return create
@@ -491,11 +583,11 @@ def _sagemaker_gone(operation: str, member: str) -> Callable[[Work, str, Json], 
     return delete
 
 
-def _endpoint_ready(work: Work, physical: str) -> bool:
+def _endpoint_ready(work: Work, physical: str) -> Made | None:
     found = work.client("sagemaker").describe_endpoint(EndpointName=work.name)
     if found["EndpointStatus"] == "Failed":
         raise Failed(found.get("FailureReason", "The endpoint failed."))
-    return bool(found["EndpointStatus"] == "InService")
+    return Made(physical, work.before) if found["EndpointStatus"] == "InService" else None
 
 
 def _changed_endpoint(work: Work, physical: str, old: Json, props: Json) -> Made:
@@ -506,9 +598,7 @@ def _changed_endpoint(work: Work, physical: str, old: Json, props: Json) -> Made
 
 def _endpoint(work: Work, props: Json) -> Made:
     given = {**props, "EndpointConfigName": props["EndpointConfigName"].rpartition("/")[2]}
-    return _sagemaker("create_endpoint", "EndpointName", "EndpointArn")(
-        work, _only(given, "EndpointConfigName", "Tags")
-    )
+    return _sagemaker("create_endpoint", "EndpointName", "EndpointArn")(work, only(given, "EndpointConfigName", "Tags"))
 
 
 def _endpoint_config(work: Work, props: Json) -> Made:
@@ -530,8 +620,8 @@ def _no_endpoint(work: Work, physical: str, props: Json) -> None:
 
 
 def _target(work: Work, props: Json) -> Made:
-    given = _typed(
-        _only(
+    given = typed(
+        only(
             props,
             "ServiceNamespace",
             "ResourceId",
@@ -552,7 +642,7 @@ def _split_target(props: Json) -> Json:
     if "ScalingTargetId" in props:
         resource, dimension, namespace = props["ScalingTargetId"].split("|")
         return {"ResourceId": resource, "ScalableDimension": dimension, "ServiceNamespace": namespace}
-    return _only(props, "ResourceId", "ScalableDimension", "ServiceNamespace")
+    return only(props, "ResourceId", "ScalableDimension", "ServiceNamespace")
 
 
 def _no_target(work: Work, physical: str, props: Json) -> None:
@@ -564,8 +654,8 @@ def _no_target(work: Work, physical: str, props: Json) -> None:
 
 def _scaling_policy(work: Work, props: Json) -> Made:
     numbers = ("TargetValue", "ScaleInCooldown", "ScaleOutCooldown", "Cooldown", "ScalingAdjustment")
-    given = _typed(
-        _only(
+    given = typed(
+        only(
             props,
             "PolicyName",
             "PolicyType",
@@ -601,13 +691,13 @@ KINDS: dict[str, Kind] = {
     "AWS::Lambda::Permission": Kind(_permission, lambda w, i, p: gone(w.client("lambda").remove_permission, FunctionName=p["FunctionName"], StatementId=i)),
     "AWS::Lambda::Version": Kind(_version, lambda w, i, p: gone(w.client("lambda").delete_function, FunctionName=i)),
     "AWS::Lambda::Alias": Kind(_alias, lambda w, i, p: gone(w.client("lambda").delete_alias, FunctionName=p["FunctionName"], Name=p["Name"]), lambda w, i, o, p: _alias(w, p), ("Name", "FunctionName")),
-    "AWS::ApiGatewayV2::Api": Kind(_http("create_api", "ApiId", _http_api_attributes), _http_gone("delete_api", "ApiId"), _http_update("update_api", "ApiId", "ApiId", _http_api_attributes), ("ProtocolType", "Target", "RouteKey")),
+    "AWS::ApiGatewayV2::Api": Kind(_http_api, _http_gone("delete_api", "ApiId"), _changed_http_api, ("ProtocolType", "Target", "RouteKey")),
     "AWS::ApiGatewayV2::Route": Kind(_http("create_route", "RouteId"), _http_gone("delete_route", "RouteId"), _http_update("update_route", "RouteId", "RouteId"), ("ApiId",)),
     "AWS::ApiGatewayV2::Integration": Kind(_http("create_integration", "IntegrationId"), _http_gone("delete_integration", "IntegrationId"), _http_update("update_integration", "IntegrationId", "IntegrationId"), ("ApiId", "IntegrationType")),
     "AWS::ApiGatewayV2::Deployment": Kind(_http("create_deployment", "DeploymentId"), _http_gone("delete_deployment", "DeploymentId"), None, ("ApiId",)),
     "AWS::ApiGatewayV2::Stage": Kind(_http("create_stage", "StageName"), _http_gone("delete_stage", "StageName"), _http_update("update_stage", "StageName", "StageName"), ("ApiId", "StageName")),
     "AWS::ApiGatewayV2::Authorizer": Kind(_http("create_authorizer", "AuthorizerId"), _http_gone("delete_authorizer", "AuthorizerId"), _http_update("update_authorizer", "AuthorizerId", "AuthorizerId"), ("ApiId",)),
-    "AWS::ApiGateway::RestApi": Kind(_rest_api, lambda w, i, p: gone(w.client("apigateway").delete_rest_api, restApiId=i)),
+    "AWS::ApiGateway::RestApi": Kind(_rest_api, lambda w, i, p: gone(w.client("apigateway").delete_rest_api, restApiId=i), _changed_rest_api, ("BodyS3Location",)),
     "AWS::ApiGateway::Resource": Kind(_rest_resource, lambda w, i, p: gone(w.client("apigateway").delete_resource, restApiId=p["RestApiId"], resourceId=i)),
     "AWS::ApiGateway::Method": Kind(_rest_method, _no_rest_method),
     "AWS::ApiGateway::Deployment": Kind(_rest_deployment, _no_rest_deployment),

@@ -22,8 +22,9 @@ from ...provider.platform import Platform
 from ...store.rows import Row
 from ..process_environment import address
 from . import template as templates
+from .catalogue import kind_of
 from .intrinsics import Scope, order
-from .kinds import KINDS, Failed, Work
+from .kinds import Failed, Work
 from .stack import event, scope
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ Json = dict[str, Any]
 _SESSION_SECONDS = 3600.0
 _LETTERS = string.ascii_uppercase + string.digits
 _STACK = "AWS::CloudFormation::Stack"
+_PRESENT = (
+    "CREATE_COMPLETE",
+    "UPDATE_COMPLETE",
+    "UPDATE_FAILED",
+)  # of resources that are there, whatever became of them
 
 
 class StackReconciler:
@@ -85,7 +91,7 @@ class StackReconciler:
     def _make(
         self, row: Row, private: Json, status: Json, plan: Json, logical: str, resource: Json, props: Json
     ) -> float | None:
-        kind, before, interrupted = KINDS[resource["Type"]], private["resources"].get(logical), None
+        kind, before, interrupted = kind_of(resource["Type"]), private["resources"].get(logical), None
         if before is not None and before["ResourceStatus"].endswith("_IN_PROGRESS") and not before.get("waits"):
             interrupted, before = before, before.get("old")  # control died in the middle of it
         if (kept := _kept(plan, logical, props)) is not None and before is not None:
@@ -111,7 +117,7 @@ class StackReconciler:
         ):
             plan["done"] = [*plan["done"], logical]
             return 0
-        changed = before is not None and before["ResourceStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        changed = before is not None and before["ResourceStatus"] in _PRESENT
         replaces = changed and (
             kind.update is None or any(before["Properties"].get(f) != props.get(f) for f in kind.fixed)
         )
@@ -136,7 +142,7 @@ class StackReconciler:
             row, private, logical, state["PhysicalResourceId"], resource["Type"], state["ResourceStatus"], reason, props
         )
         self._save(row, private)
-        work = self._work(row, private, logical, name, state["Attributes"])
+        work = self._work(row, logical, state)
         try:
             if changed and not replaces:
                 assert kind.update is not None and old is not None
@@ -173,12 +179,13 @@ class StackReconciler:
     def _await(self, row: Row, private: Json, status: Json, plan: Json, logical: str) -> float | None:
         """Wait until a resource has settled."""
         state = dict(private["resources"][logical])
-        kind, verb = KINDS[state["ResourceType"]], state["verb"]
+        kind, verb = kind_of(state["ResourceType"]), state["verb"]
         try:
-            if kind.ready is not None and not kind.ready(
-                self._work(row, private, logical, state["Name"], state["Attributes"]), state["PhysicalResourceId"]
-            ):
-                return 0.3
+            if kind.ready is not None:
+                settled = kind.ready(self._work(row, logical, state), state["PhysicalResourceId"])
+                if settled is None:
+                    return 0.3
+                state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
         except (Failed, ClientError, BotoCoreError) as error:
             text = _words(error)
             private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED", "waits": False}
@@ -195,7 +202,12 @@ class StackReconciler:
         status["Outputs"] = outputs
         status["Parameters"] = [{"ParameterKey": k, "ParameterValue": v} for k, v in plan["shown"].items()]
         status["Description"] = plan.get("description", "")
-        private |= {"template": plan["template"], "parameters": plan["parameters"], "shown": plan["shown"]}
+        private |= {
+            "template": plan["template"],
+            "original": plan.get("original", ""),
+            "parameters": plan["parameters"],
+            "shown": plan["shown"],
+        }
         if plan["kind"] == "create":
             self._state(row, private, status, "CREATE_COMPLETE")
             private["plan"] = None
@@ -234,7 +246,7 @@ class StackReconciler:
             reason = f"The following resource(s) failed to update: [{', '.join(names)}]. " if names else text
             self._state(row, private, status, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
             private["plan"] = {
-                "kind": "update_rollback", "template": private["template"], "parameters": private["parameters"],
+                "kind": "update_rollback", "template": private["template"], "original": private.get("original", ""), "parameters": private["parameters"],
                 "shown": private["shown"], "done": [], "description": status.get("Description", ""),
                 "replaced": plan.get("replaced", []),
             }  # fmt: skip
@@ -287,15 +299,11 @@ class StackReconciler:
         """Remove one resource; why that failed, if it did."""
         if state.get("ResourceStatus") == "CREATE_FAILED" and not state.get("PhysicalResourceId"):
             return ""
-        kind, physical = KINDS[state["ResourceType"]], state.get("PhysicalResourceId") or state["Name"]
+        kind, physical = kind_of(state["ResourceType"]), state.get("PhysicalResourceId") or state["Name"]
         event(row, private, logical, physical, state["ResourceType"], "DELETE_IN_PROGRESS")
         self._save(row, private)
         try:
-            kind.delete(
-                self._work(row, private, logical, state["Name"], state.get("Attributes", {})),
-                physical,
-                state["Properties"],
-            )
+            kind.delete(self._work(row, logical, state), physical, state["Properties"])
         except (ClientError, BotoCoreError, Failed, KeyError, TypeError, ValueError) as error:
             text = _words(error)
             event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)
@@ -338,10 +346,11 @@ class StackReconciler:
             if fresh is not None:
                 tx.rows.save(fresh, private=private, modified=fresh.modified)
 
-    def _work(self, row: Row, private: Json, logical: str, name: str, attributes: Json) -> Work:
+    def _work(self, row: Row, logical: str, state: Json) -> Work:
         return Work(
-            lambda service: self._client(row, service), row.account, row.region, row.name, logical, name, attributes
-        )
+            lambda service: self._client(row, service), row.account, row.region, row.name, logical, state["Name"],
+            state["ResourceType"], state.get("Attributes") or {},
+        )  # fmt: skip
 
     def _client(self, row: Row, service: str) -> Any:
         """A client of the platform's own API, as the stack's role or as the account."""

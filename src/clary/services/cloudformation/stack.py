@@ -11,9 +11,9 @@ from ...provider.errors import AwsError, ValidationError, coded
 from ...store.database import Transaction
 from ...store.rows import Row
 from .. import ssm
+from . import catalogue
 from . import template as templates
 from .intrinsics import Scope
-from .kinds import KINDS
 
 Json = dict[str, Any]
 MAX_EVENTS = 2000
@@ -129,7 +129,8 @@ def capabilities(document: Json, given: list[str] | None) -> None:
 
 def check_types(document: Json) -> None:
     """Refuse types that nobody knows."""
-    unknown = sorted({str(r["Type"]) for r in document["Resources"].values()} - KINDS.keys())
+    kinds = {str(r["Type"]) for r in document["Resources"].values()}
+    unknown = sorted(kind for kind in kinds if catalogue.find(kind) is None)
     if unknown:
         raise ValidationError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
 

@@ -26,6 +26,7 @@ _SECTIONS = frozenset(
         "Resources",
         "Outputs",
         "Rules",
+        "Globals",  # of SAM
     ]
 )
 
@@ -36,7 +37,12 @@ def _loader() -> Any:
     import yaml  # only who has templates waits for it
 
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """Names are texts, also those that YAML takes for numbers or for yes and no."""
+            self.flatten_mapping(node)
+            if odd := next((k for k, _ in node.value if k.id != "scalar"), None):
+                raise yaml.constructor.ConstructorError(None, None, "a name must be a text", odd.start_mark)
+            return {str(self.construct_scalar(k)): self.construct_object(v, deep=deep) for k, v in node.value}
 
     Loader.yaml_implicit_resolvers = {
         key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
@@ -79,12 +85,12 @@ def parse(body: str) -> Json:
         raise ValidationError("Template format error: unsupported structure.")
     if unknown := sorted(set(map(str, document)) - _SECTIONS):
         raise ValidationError(f"Invalid template property or properties [{', '.join(unknown)}]")
-    if document.get("Transform"):
-        raise ValidationError(f"Clary does not serve the transform {document['Transform']} yet.")
     resources = document.get("Resources")
     if not isinstance(resources, dict) or not resources:
         raise ValidationError("Template format error: At least one Resources member must be defined.")
     for name, resource in resources.items():
+        if str(name).startswith("Fn::ForEach::"):
+            continue
         if not isinstance(resource, dict) or "Type" not in resource:
             raise ValidationError(
                 f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."

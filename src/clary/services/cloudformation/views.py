@@ -10,7 +10,7 @@ from ...provider.context import Context
 from ...provider.errors import ValidationError
 from ...store.database import Transaction
 from ...store.rows import Row
-from . import cloudformation
+from . import cloudformation, transforms
 from . import template as templates
 from .stack import body_of, find, lookup
 from .stacks import imports
@@ -131,7 +131,10 @@ def list_stack_resources(ctx: Context, request: Json) -> Json:
 def get_template(ctx: Context, request: Json) -> Json:
     """A stack's template, as it was given."""
     row = find(ctx, request.get("StackName", ""))
-    body = row.private["template"] or ((row.private.get("plan") or {}).get("template", ""))
+    plan = row.private.get("plan") or {}
+    body = row.private["template"] or plan.get("template", "")
+    if request.get("TemplateStage", "Original") == "Original":
+        body = row.private.get("original") or (not row.private["template"] and plan.get("original")) or body
     return {"TemplateBody": body, "StagesAvailable": ["Original", "Processed"]}
 
 
@@ -144,8 +147,10 @@ def _summary(document: Json) -> Json:
         }
         for name, about in (document.get("Parameters") or {}).items()
     ]  # fmt: skip
-    kinds = sorted({str(r["Type"]) for r in document["Resources"].values()})
+    kinds = sorted({str(r["Type"]) for r in document["Resources"].values() if isinstance(r, dict)})
     found: Json = {"Parameters": parameters, "ResourceTypes": kinds, "Description": document.get("Description")}
+    if wanted := transforms.names(document):
+        found |= {"DeclaredTransforms": wanted, "Capabilities": ["CAPABILITY_AUTO_EXPAND"]}
     if any(k.startswith("AWS::IAM::") for k in kinds):
         found["Capabilities"] = ["CAPABILITY_NAMED_IAM"]
         found["CapabilitiesReason"] = (
@@ -157,8 +162,10 @@ def _summary(document: Json) -> Json:
 @cloudformation.operation
 def get_template_summary(ctx: Context, request: Json) -> Json:
     """What a template takes and makes."""
-    body = find(ctx, request["StackName"]).private["template"] if "StackName" in request else body_of(ctx, request)
-    return _summary(templates.parse(body))
+    if "StackName" not in request:
+        return _summary(templates.parse(body_of(ctx, request)))
+    private = find(ctx, request["StackName"]).private
+    return _summary(templates.parse(private.get("original") or private["template"]))
 
 
 @cloudformation.operation
