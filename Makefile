@@ -52,7 +52,7 @@ fix: $(BIN)/.installed ## format, and mend what can be mended
 	@$(BIN)/ruff format --quiet src tests examples bench docs
 	@$(BIN)/python docs/generate.py
 
-test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed ## everything
+test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed ## everything
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 fast: $(BIN)/.algorithms ## the tests that need no client environments

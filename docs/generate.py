@@ -50,12 +50,16 @@ _SERVICES = {
     ),
     "lambda": (
         "clary.services.functions",
-        ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke"),
+        ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke", "urls"),
         "functions",
     ),
     "ssm": ("clary.services.ssm", (), "ssm"),
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
-    "apigateway": ("clary.services.apis.rest", ("api", "resources", "methods", "parts", "stages", "plans", "imports"), "rest"),
+    "apigateway": (
+        "clary.services.apis.rest",
+        ("api", "resources", "methods", "parts", "stages", "plans", "imports"),
+        "rest",
+    ),
     "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }

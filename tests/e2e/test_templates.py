@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.jobs import bucket, csv, deploy, job, table, train
 from tests.platform import Platform
+from tests.services.test_http_apis import ask
 
 from .test_clients import environment
 
@@ -82,3 +84,36 @@ def test_a_function_is_made_and_invoked(sqlite_platform: Platform, tmp_path: Pat
         str(tmp_path / "out.json"),
     )  # fmt: skip
     assert json.loads((tmp_path / "out.json").read_text()) == {"hello": "you"}
+
+
+def sam(platform: Platform, folder: Path, *words: str) -> str:
+    """Run the SAM CLI as its users do."""
+    key, secret = platform.root_key
+    env = {
+        **os.environ, "AWS_ENDPOINT_URL": platform.endpoint, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0", "HOME": str(folder),
+        "SAM_CLI_POLL_DELAY": "0.2",
+    }  # fmt: skip
+    found = subprocess.run(
+        [str(environment("sam") / "sam"), *words], env=env, cwd=folder, capture_output=True, text=True, timeout=180
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout + found.stderr
+
+
+def test_a_serverless_project_is_deployed(sqlite_platform: Platform, endpoint: str, tmp_path: Path) -> None:
+    """``sam deploy`` of the example: its code goes to a bucket that SAM makes, a change set to a stack."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "examples" / "serverless", project)
+    given = ["--stack-name", "serverless", "--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
+    named = ["--parameter-overrides", f"Endpoint={endpoint}"]
+    told = sam(sqlite_platform, project, "deploy", *given, *named)
+    assert "Successfully created/updated stack - serverless" in told
+    stack = sqlite_platform.client("cloudformation").describe_stacks(StackName="serverless")["Stacks"][0]
+    api = next(o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "Api")
+    rows = csv(table()[:3, 1:]).decode()
+    status, _, body = ask(sqlite_platform, api, "/predict", "POST", rows)
+    assert status == 200 and len(json.loads(body)["predictions"]) == 3
+    again = sam(sqlite_platform, project, "deploy", *given, *named, "--no-fail-on-empty-changeset")
+    assert "No changes to deploy. Stack serverless is up to date" in again
+    sam(sqlite_platform, project, "delete", "--stack-name", "serverless", "--no-prompts", "--region", "us-east-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -425,3 +426,69 @@ def test_calls_survive_control(sqlite_platform: Platform, name: str) -> None:
     until(
         lambda: any("got queued" in m for m in messages(platform, f"/aws/lambda/{name}", "20")), 20, "the queued call"
     )
+
+
+# ---- function URLs ---------------------------------------------------------------------------------------------------
+
+TELLS = """
+import json
+def handler(event, context):
+    told = json.loads(event.get("body") or "{}")
+    if told.get("raise"): raise ValueError("on purpose")
+    if told.get("plain"): return {"seen": event["rawPath"], "method": event["requestContext"]["http"]["method"]}
+    return {"statusCode": 201, "headers": {"X-Own": "yes"}, "body": event["version"] + context.invoked_function_arn[-5:]}
+"""
+
+
+def url_ask(
+    platform: Platform, url: str, path: str = "/", method: str = "POST", body: str = "{}", **headers: str
+) -> Any:
+    """Call a function's URL, whose name need not resolve."""
+    host = url.removeprefix("http://").rstrip("/")
+    connection = http.client.HTTPConnection("127.0.0.1", platform.port, timeout=30)
+    try:
+        connection.request(method, path, body, {"Host": host, **{k.replace("_", "-"): v for k, v in headers.items()}})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_a_function_has_an_address(platform: Platform, name: str) -> None:
+    create(platform, name, TELLS)
+    client = platform.client("lambda")
+    made = client.create_function_url_config(FunctionName=name, AuthType="NONE", Cors={"AllowOrigins": ["https://x.example"], "AllowMethods": ["POST"]})  # fmt: skip
+    url = made["FunctionUrl"]
+    assert url.startswith("http://") and ".lambda-url.localhost:" in url
+    status, _, body = url_ask(platform, url)
+    assert status == 403 and json.loads(body)["Message"].startswith("Forbidden. For troubleshooting Function URL")
+    client.add_permission(FunctionName=name, StatementId="url", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="NONE")  # fmt: skip
+    status, headers, body = url_ask(platform, url, Origin="https://x.example")
+    assert (status, headers["X-Own"], body) == (201, "yes", f"2.0{name[-5:]}")
+    assert headers["access-control-allow-origin"] == "https://x.example"
+    told = url_ask(platform, url, "/a/b?c=d", "PUT", '{"plain": 1}')
+    assert told[0] == 200 and json.loads(told[2]) == {"seen": "/a/b", "method": "PUT"}
+    assert url_ask(platform, url, body='{"raise": 1}')[0] == 502
+    status, headers, _ = url_ask(platform, url, "/", "OPTIONS", "", Origin="https://x.example", Access_Control_Request_Method="POST")  # fmt: skip
+    assert status == 200 and headers["access-control-allow-methods"] == "POST"
+    identifier = url.removeprefix("http://").partition(".")[0]
+    by_path = url_ask(platform, f"localhost:{platform.port}", f"/_clary/lambda-url/{identifier}/q", body='{"plain": 1}')
+    assert json.loads(by_path[2])["seen"] == "/q"
+
+    assert client.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")["AuthType"] == "AWS_IAM"
+    until(lambda: url_ask(platform, url)[0] == 403)
+    with pytest.raises(ClientError, match="FunctionUrlConfig exists for this Lambda function"):
+        client.create_function_url_config(FunctionName=name, AuthType="NONE")
+    with pytest.raises(ClientError, match="RESPONSE_STREAM is not served yet"):
+        client.update_function_url_config(FunctionName=name, InvokeMode="RESPONSE_STREAM")
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    other = client.create_function_url_config(FunctionName=name, Qualifier="live", AuthType="NONE")
+    client.add_permission(FunctionName=name, Qualifier="live", StatementId="u", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="NONE")  # fmt: skip
+    assert url_ask(platform, other["FunctionUrl"])[2] == "2.0:live"
+    assert len(client.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]) == 2
+    client.delete_function_url_config(FunctionName=name, Qualifier="live")
+    until(lambda: url_ask(platform, other["FunctionUrl"])[0] == 403)
+    client.delete_function(FunctionName=name)
+    with pytest.raises(ClientError, match="Function not found"):
+        client.get_function_url_config(FunctionName=name)

@@ -11,7 +11,7 @@ from .authority import Authority
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".sagemaker.aws")
+_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".sagemaker.aws", ".on.aws")
 
 
 class Proxy:

@@ -2,6 +2,9 @@
 
 http://API.execute-api.localhost:4566/STAGE/PATH          https://API.execute-api.REGION.amazonaws.com/STAGE/PATH
 http://localhost:4566/_clary/execute-api/API/STAGE/PATH
+
+http://URL.lambda-url.localhost:4566/PATH                  https://URL.lambda-url.REGION.on.aws/PATH
+http://localhost:4566/_clary/lambda-url/URL/PATH
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from ...provider.caller import Caller
 from ...provider.context import Context
 from ...web import Request
 
-PATH = "/_clary/execute-api/"
+PATHS = ("/_clary/execute-api/", "/_clary/lambda-url/")
 _HOST = re.compile(r"^(?P<api>[a-z0-9]{10})\.execute-api\.(?:[a-z0-9.-]+\.amazonaws\.com(?:\.cn)?|localhost)(?::\d+)?$")
+_URL = re.compile(r"^(?P<api>[a-z0-9]{32})\.lambda-url\.(?:[a-z0-9-]+\.on\.aws|localhost)(?::\d+)?$")
 _ID = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 Signed = Callable[[Request, bytes], Caller]
@@ -33,12 +37,16 @@ class Called:
 
 
 def called(request: Request) -> Called | None:
-    """The API that a request is for; None when it is for the platform itself."""
-    if ".execute-api." in (host := request.headers.get("host", "")) and (found := _HOST.match(host.lower())):
-        return Called(found["api"], request.target.partition("?")[0])
-    if request.path.startswith(PATH):
-        api, slash, path = request.target.partition("?")[0].removeprefix(PATH).partition("/")
-        return Called(api, slash + path or "/")
+    """The API, or function URL, that a request is for; None when it is for the platform itself."""
+    host = request.headers.get("host", "")
+    for mark, pattern in ((".execute-api.", _HOST), (".lambda-url.", _URL)):
+        if mark in host and (found := pattern.match(host.lower())):
+            return Called(found["api"], request.target.partition("?")[0])
+    if request.path.startswith("/_clary/"):
+        for prefix in PATHS:
+            if request.path.startswith(prefix):
+                api, slash, path = request.target.partition("?")[0].removeprefix(prefix).partition("/")
+                return Called(api, slash + path or "/")
     return None
 
 

@@ -142,6 +142,18 @@ def _no_access_key(work: Work, physical: str, props: Json) -> None:
     gone(work.client("iam").delete_access_key, UserName=props["UserName"], AccessKeyId=physical)
 
 
+def _url(work: Work, props: Json) -> Made:
+    given = only(props, "AuthType", "Cors", "InvokeMode", "Qualifier")
+    given["FunctionName"] = props["TargetFunctionArn"]
+    made = work.client("lambda").create_function_url_config(**typed(given, ("MaxAge",), ("AllowCredentials",)))
+    return Made(made["FunctionArn"], {"FunctionUrl": made["FunctionUrl"], "FunctionArn": made["FunctionArn"]})
+
+
+def _no_url(work: Work, physical: str, props: Json) -> None:
+    given = {"FunctionName": props["TargetFunctionArn"], **only(props, "Qualifier")}
+    gone(work.client("lambda").delete_function_url_config, **given)
+
+
 KINDS: dict[str, Kind] = {
     "AWS::ApiGateway::Authorizer": Kind(_authorizer, _no_part("delete_authorizer", "authorizerId")),
     "AWS::ApiGateway::RequestValidator": Kind(_part("create_request_validator", "id", "validateRequestBody", "validateRequestParameters"), _no_part("delete_request_validator", "requestValidatorId")),
@@ -151,6 +163,7 @@ KINDS: dict[str, Kind] = {
     "AWS::ApiGateway::UsagePlan": Kind(_usage_plan, _no_usage_plan),
     "AWS::ApiGateway::UsagePlanKey": Kind(_usage_plan_key, _no_usage_plan_key),
     "AWS::Lambda::LayerVersion": Kind(_layer, _no_layer),
+    "AWS::Lambda::Url": Kind(_url, _no_url),
     "AWS::S3::BucketPolicy": Kind(_bucket_policy, lambda w, i, p: gone(w.client("s3").delete_bucket_policy, Bucket=i), lambda w, i, o, p: _bucket_policy(w, p), ("Bucket",)),
     "AWS::IAM::User": Kind(_user, _no_user, None, (), "UserName", 64),
     "AWS::IAM::AccessKey": Kind(_access_key, _no_access_key),

@@ -12,7 +12,7 @@ functions = Provider("lambda")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and look after the processes and the queue of events."""
-    for module in ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke"):
+    for module in ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke", "urls"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .engine import running
     from .events import EventReconciler

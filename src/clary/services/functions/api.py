@@ -290,7 +290,10 @@ def delete_function(ctx: Context, request: Json) -> None:
             )
         ctx.tx.rows.delete(version)
         return
-    for kind in ("FunctionVersion", "FunctionAlias", "FunctionUrl"):
+    for url in ctx.tx.rows.list("FunctionUrl", ctx.account, ctx.region):
+        if url.spec["Function"] == named.name:
+            ctx.tx.rows.delete(url)
+    for kind in ("FunctionVersion", "FunctionAlias"):
         for other in belonging(ctx, kind, named.name):
             ctx.tx.rows.delete(other)
     ctx.tx.rows.delete(row)

@@ -119,6 +119,16 @@ def allows(row: Row, qualifier: str, service: str, source_arn: str, action: str 
     return False
 
 
+def lets_anybody(row: Row, qualifier: str) -> bool:
+    """Whether the policy lets everybody call the function at its URL."""
+    for statement in _scope(row, qualifier):
+        wanted = statement.get("Condition", {}).get("StringEquals", {}).get("lambda:FunctionUrlAuthType", "NONE")
+        actions = ("lambda:InvokeFunctionUrl", "lambda:*")
+        if statement["Principal"] == "*" and statement["Action"] in actions and wanted == "NONE":
+            return True
+    return False
+
+
 def arn_like(pattern: str, text: str) -> bool:
     """Whether an ARN matches a pattern: part by part, ``*`` and ``?`` stay inside a colon-delimited one."""
     wanted, given = pattern.split(":", 5), text.split(":", 5)

@@ -14,7 +14,8 @@ def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
     for module in ("api", "parts", "stages", "imports"):
         import_module(f"{__name__}.{module}")  # importing binds
+    from .. import function_urls
     from .serve import Server
 
-    platform.services.setdefault("apis", []).append(Server(platform))
+    platform.services.setdefault("apis", []).extend((Server(platform), function_urls.Server(platform)))
     return http
