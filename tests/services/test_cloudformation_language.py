@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.platform import Platform
+from tests.jobs import messages
+from tests.platform import Platform, until
 
 from .test_cloudformation import make, outputs, settled, why
 from .test_http_apis import ask
@@ -154,7 +155,7 @@ Resources:
           def handler(event, context):
               wanted = event["ResourceProperties"]["Wanted"]
               print("ASKED", event["RequestType"], json.dumps(event["ResourceProperties"]), flush=True)
-              if wanted == "trouble":
+              if wanted == "trouble" or (wanted == "stays" and event["RequestType"] == "Delete"):
                   cfnresponse.send(event, context, cfnresponse.FAILED, {}, reason="there is no such thing")
               else:
                   cfnresponse.send(event, context, cfnresponse.SUCCESS, {"Shout": wanted.upper()}, "made-1")
@@ -182,6 +183,23 @@ def test_resources_that_a_function_makes(platform: Platform, name: str) -> None:
     assert "Message returned: there is no such thing" in why(platform, name)
     client.delete_stack(StackName=name)
     assert settled(platform, found["StackId"])["StackStatus"] == "DELETE_COMPLETE", why(platform, found["StackId"])
+
+
+def test_a_resource_that_will_not_go_is_asked_again(platform: Platform, name: str) -> None:
+    given = [{"ParameterKey": "Wanted", "ParameterValue": "stays"}]
+    assert make(platform, name, CUSTOM, Parameters=given, Capabilities=ALL)["StackStatus"] == "CREATE_COMPLETE"
+    client = platform.client("cloudformation")
+    function = client.describe_stack_resource(StackName=name, LogicalResourceId="Maker")["StackResourceDetail"]["PhysicalResourceId"]  # fmt: skip
+    for times in (1, 2):
+        client.delete_stack(StackName=name)
+        assert settled(platform, name)["StackStatus"] == "DELETE_FAILED"
+        assert "Message returned: there is no such thing" in why(platform, name)
+        until(lambda times=times: _asked(platform, function) == times)  # type: ignore[misc]
+
+
+def _asked(platform: Platform, function: str) -> int:
+    """How often a function was asked to remove something; its streams are called by dates."""
+    return sum(m.startswith("ASKED Delete") for m in messages(platform, f"/aws/lambda/{function}", "20"))
 
 
 GROUP = {"Resources": {"Group": {"Type": "AWS::Logs::LogGroup"}}}

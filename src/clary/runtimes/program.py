@@ -39,7 +39,7 @@ def independent(folder: Path) -> bool:
         if path.stem in known and (path.suffix == ".py" or (path / "__init__.py").is_file()):
             return False
     for path in folder.rglob("*.py"):
-        with open(path, "rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb") as file:  # what cannot be read cannot be imported either
             if _INSTALLS.search(file.read(_LOOKED_AT)):
                 return False
     return True

@@ -22,6 +22,14 @@ class Failed(Exception):
     """A resource that could not be made; the text is its status reason."""
 
 
+class Later(Exception):
+    """A resource that is still being removed: ask again, with these attributes. No thread waits for it."""
+
+    def __init__(self, attributes: Json):
+        super().__init__("it is still being removed")
+        self.attributes = attributes
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a resource's handlers work with."""

@@ -24,13 +24,15 @@ from ..process_environment import address
 from . import template as templates
 from .catalogue import kind_of
 from .intrinsics import Scope, order
-from .kinds import Failed, Work
+from .kinds import Failed, Later, Work
 from .stack import event, scope
+from .stack_kinds import LEAVING
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _SESSION_SECONDS = 3600.0
+_LOOK_SECONDS = 0.3  # between two looks at a resource that takes its time
 _LETTERS = string.ascii_uppercase + string.digits
 _STACK = "AWS::CloudFormation::Stack"
 _PRESENT = (
@@ -184,7 +186,7 @@ class StackReconciler:
             if kind.ready is not None:
                 settled = kind.ready(self._work(row, logical, state), state["PhysicalResourceId"])
                 if settled is None:
-                    return 0.3
+                    return _LOOK_SECONDS
                 state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
         except (Failed, ClientError, BotoCoreError) as error:
             text = _words(error)
@@ -268,8 +270,12 @@ class StackReconciler:
                 return None, False
             if replaced and not left:
                 old = replaced[-1]
+                try:
+                    self._delete(row, private, old["Logical"], old)
+                except Later as later:
+                    old["Attributes"] = later.attributes
+                    return _LOOK_SECONDS, False
                 plan["replaced"] = [r for r in plan["replaced"] if r is not old]
-                self._delete(row, private, old["Logical"], old)
                 return 0, False
             logical, state = left[-1]
         else:
@@ -278,9 +284,16 @@ class StackReconciler:
                 return self._removed_all(row, private, status, plan)
             logical, state = list(remaining.items())[-1]
         kept = state.get("DeletionPolicy") == "Retain" and plan["kind"] != "rollback"
+        text = ""
         if kept:
             event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], "DELETE_SKIPPED")
-        elif text := self._delete(row, private, logical, state):
+        else:
+            try:
+                text = self._delete(row, private, logical, state)
+            except Later as later:
+                private["resources"][logical] = {**state, "Attributes": later.attributes}
+                return _LOOK_SECONDS, False
+        if text:
             if plan["kind"] == "cleanup":
                 plan["unwanted"] = [n for n in plan["unwanted"] if n != logical]
                 return 0, False
@@ -288,7 +301,12 @@ class StackReconciler:
             self._state(row, private, status, done, f"The following resource(s) failed to delete: [{logical}]. ")
             private["resources"] = {
                 **private["resources"],
-                logical: {**state, "ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": text},
+                logical: {
+                    **state,
+                    "ResourceStatus": "DELETE_FAILED",
+                    "ResourceStatusReason": text,
+                    "Attributes": {k: v for k, v in (state.get("Attributes") or {}).items() if k != LEAVING},
+                },
             }
             private["plan"] = None
             return None, False
@@ -296,12 +314,13 @@ class StackReconciler:
         return 0, False
 
     def _delete(self, row: Row, private: Json, logical: str, state: Json) -> str:
-        """Remove one resource; why that failed, if it did."""
+        """Remove one resource; why that failed, if it did. Later when it takes its time."""
         if state.get("ResourceStatus") == "CREATE_FAILED" and not state.get("PhysicalResourceId"):
             return ""
         kind, physical = kind_of(state["ResourceType"]), state.get("PhysicalResourceId") or state["Name"]
-        event(row, private, logical, physical, state["ResourceType"], "DELETE_IN_PROGRESS")
-        self._save(row, private)
+        if LEAVING not in (state.get("Attributes") or {}):
+            event(row, private, logical, physical, state["ResourceType"], "DELETE_IN_PROGRESS")
+            self._save(row, private)
         try:
             kind.delete(self._work(row, logical, state), physical, state["Properties"])
         except (ClientError, BotoCoreError, Failed, KeyError, TypeError, ValueError) as error:

@@ -9,16 +9,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .kinds import Failed, Kind, Made, Work, gone
+from .kinds import Failed, Kind, Later, Made, Work, gone
 
 Json = dict[str, Any]
 CUSTOM = "Custom::"
 _SAME = "\0same"  # nothing had to be changed
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-_LOOK_SECONDS = 0.2
-_GONE_SECONDS = 900.0
+LEAVING = "\0leaving"  # its removal was asked for
+_SILENT = "CloudFormation did not receive a response from your Custom Resource. Please check your logs."
 _ANSWER_SECONDS = 3600.0
-_LAST_WORDS_SECONDS = 300.0  # that a function has to clean up after itself
 _MAX_ANSWER = 4096
 
 # ---- nested stacks ---------------------------------------------------------------------------------------------------
@@ -65,21 +64,17 @@ def _stack_ready(work: Work, physical: str) -> Made | None:
 
 def _no_stack(work: Work, physical: str, props: Json) -> None:
     client = work.client("cloudformation")
-    gone(client.delete_stack, StackName=physical)
-    deadline = time.monotonic() + _GONE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            found = client.describe_stacks(StackName=physical)["Stacks"][0]
-        except ClientError:
-            return
-        if found["StackStatus"] == "DELETE_COMPLETE":
-            return
-        if found["StackStatus"] == "DELETE_FAILED":
-            raise Failed(
-                f"Embedded stack {physical} was not successfully deleted: {found.get('StackStatusReason', '')}"
-            )
-        time.sleep(_LOOK_SECONDS)
-    raise Failed(f"Embedded stack {physical} was not deleted within {_GONE_SECONDS:.0f} s")
+    if LEAVING not in work.before:
+        gone(client.delete_stack, StackName=physical)
+    try:
+        found = client.list_stacks()["StackSummaries"]
+    except ClientError as error:
+        raise Failed(str(error)) from None
+    state = next((s for s in found if s["StackId"] == physical), {"StackStatus": "DELETE_COMPLETE"})
+    if state["StackStatus"] == "DELETE_FAILED":
+        raise Failed(f"Embedded stack {physical} was not successfully deleted: {state.get('StackStatusReason', '')}")
+    if state["StackStatus"] != "DELETE_COMPLETE":
+        raise Later({**work.before, LEAVING: True})
 
 
 # ---- custom resources ------------------------------------------------------------------------------------------------
@@ -166,7 +161,7 @@ def _custom_ready(work: Work, physical: str) -> Made | None:
     found = _answer(work, work.before["\0key"])
     if found is None:
         if time.time() > work.before["\0until"]:
-            raise Failed("CloudFormation did not receive a response from your Custom Resource. Please check your logs.")
+            raise Failed(_SILENT)
         return None
     identifier = str(found.get("PhysicalResourceId") or physical)
     if not identifier:
@@ -177,12 +172,13 @@ def _custom_ready(work: Work, physical: str) -> Made | None:
 def _no_custom(work: Work, physical: str, props: Json) -> None:
     if not physical or physical == work.name:  # it was never made
         return
-    key = _ask(work, "Delete", props, PhysicalResourceId=physical)
-    deadline = time.monotonic() + _LAST_WORDS_SECONDS
-    while _answer(work, key) is None:
-        if time.monotonic() > deadline:
-            raise Failed("CloudFormation did not receive a response from your Custom Resource. Please check your logs.")
-        time.sleep(_LOOK_SECONDS)
+    if LEAVING not in work.before:
+        key = _ask(work, "Delete", props, PhysicalResourceId=physical)
+        raise Later({**work.before, **_asked(key, time.time(), props), LEAVING: True})
+    if _answer(work, work.before["\0key"]) is None:
+        if time.time() > work.before["\0until"]:
+            raise Failed(_SILENT)
+        raise Later(work.before)
 
 
 _CUSTOM = Kind(_custom, _no_custom, _changed_custom, ("ServiceToken",), ready=_custom_ready)
