@@ -34,6 +34,14 @@ $(BIN)/.algorithms: requirements/algorithms.txt $(BIN)/.installed
 	@$(UV) pip install --python .envs/$*/bin/python --no-deps --requirements $<
 	@touch $@
 
+# A client in another language; where there is no Node.js its test says so and is skipped.
+.envs/node/.installed: requirements/node/package.json requirements/node/package-lock.json
+	@echo "Setting up the client environment node (once) …"
+	@mkdir -p .envs/node
+	@cp requirements/node/package.json requirements/node/package-lock.json .envs/node/
+	@if command -v npm > /dev/null; then npm --prefix .envs/node ci --no-audit --no-fund --loglevel=error; fi
+	@touch $@
+
 quickstart: $(BIN)/.installed .envs/sdk-v2/.installed ## train, deploy and call XGBoost on an empty platform
 	@$(BIN)/python examples/on_empty_platform.py .envs/sdk-v2/bin/python examples/quickstart.py
 
@@ -52,7 +60,7 @@ fix: $(BIN)/.installed ## format, and mend what can be mended
 	@$(BIN)/ruff format --quiet src tests examples bench docs
 	@$(BIN)/python docs/generate.py
 
-test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed ## everything
+test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed .envs/node/.installed ## everything
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 fast: $(BIN)/.algorithms ## the tests that need no client environments

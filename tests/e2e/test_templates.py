@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -84,6 +85,38 @@ def test_a_function_is_made_and_invoked(sqlite_platform: Platform, tmp_path: Pat
         str(tmp_path / "out.json"),
     )  # fmt: skip
     assert json.loads((tmp_path / "out.json").read_text()) == {"hello": "you"}
+
+
+def test_a_program_in_javascript(sqlite_platform: Platform, endpoint: str) -> None:
+    """AWS's SDK for JavaScript, and fetch, by a program of Node.js."""
+    folder, node = ROOT / ".envs" / "node", shutil.which("node")
+    if node is None or not (folder / "node_modules").exists():
+        pytest.skip("there is no Node.js here, or `make test` has not set its environment up")
+    given = ["--stack-name", "exposed-node", "--template-file", str(TEMPLATE), "--capabilities", "CAPABILITY_IAM"]
+    aws(
+        sqlite_platform,
+        "cloudformation",
+        "deploy",
+        *given,
+        "--parameter-overrides",
+        f"SageMakerEndpointName={endpoint}",
+    )
+    stack = sqlite_platform.client("cloudformation").describe_stacks(StackName="exposed-node")["Stacks"][0]
+    url = next(o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "Url")
+    api, path = url.partition("//")[2].partition(".")[0], "/" + url.partition("//")[2].partition("/")[2]
+    shutil.copy(Path(__file__).parent / "programs" / "node_client.mjs", folder)  # modules are found from where it lies
+    key, secret = sqlite_platform.root_key
+    env = {
+        "PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": sqlite_platform.endpoint, "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret,
+    }  # fmt: skip
+    rows = csv(table()[:2, 1:]).decode().strip()
+    command = [node, str(folder / "node_client.mjs"), endpoint, api, path, rows]
+    found = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stdout + found.stderr
+    invoked = re.search(r"INVOKED (\S+)", found.stdout)
+    assert invoked and len(invoked[1].split(",")) == 2
+    assert "REFUSED ValidationError" in found.stdout and "FETCHED 200" in found.stdout
 
 
 def sam(platform: Platform, folder: Path, *words: str) -> str:
