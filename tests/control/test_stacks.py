@@ -29,11 +29,11 @@ class Stack:
             lambda w, p: made("create", w.name), lambda w, i, p: self.calls.append(f"delete {i}"),
             lambda w, i, o, p: made("update", i), ("fixed",), "Name",
         )  # fmt: skip
-        monkeypatch.setattr(reconcile, "KINDS", {"T::T::T": kind})
+        monkeypatch.setattr(reconcile, "kind_of", {"T::T::T": kind}.__getitem__)
         self.reconciler = StackReconciler.__new__(StackReconciler)
         monkeypatch.setattr(self.reconciler, "_save", lambda row, private: None)
-        monkeypatch.setattr(self.reconciler, "_work", lambda row, private, logical, name, attributes: Work(
-            lambda service: None, "1", "r", "s", logical, name, attributes))  # fmt: skip
+        monkeypatch.setattr(self.reconciler, "_work", lambda row, logical, state: Work(
+            lambda service: None, "1", "r", "s", logical, state["Name"], state["ResourceType"], state["Attributes"]))  # fmt: skip
 
     def make(self, before: Json | None, props: Json, kind: str = "update", **plan: Any) -> Json:
         """One step with the resource A as it was before; the private part of the row after it."""

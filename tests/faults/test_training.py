@@ -19,10 +19,10 @@ WAITS = (
 
 
 def _kill_processes(platform: Platform, name: str) -> None:
-    """A job's processes and the shims above them: no exit status is left."""
+    """A job's processes: the shims first, or they would write the exit status of what is below them."""
     for folder in platform.home.glob("runs/job-*/algo-1"):
         if (folder / "pid").exists():
-            for pid in reversed((folder / "pid").read_text().split()):
+            for pid in (folder / "pid").read_text().split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
 
