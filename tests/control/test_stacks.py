@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clary.services.cloudformation import reconcile
-from clary.services.cloudformation.kinds import Kind, Made, Work
+from clary.services.cloudformation.kind import Kind, Made, Work
 from clary.services.cloudformation.reconcile import StackReconciler
 from clary.store.rows import Row
 

@@ -154,6 +154,7 @@ Resources:
           import json, boto3, cfnresponse
           def handler(event, context):
               wanted = event["ResourceProperties"]["Wanted"]
+              assert event["StackId"].count("/") == 2, event["StackId"]
               print("ASKED", event["RequestType"], json.dumps(event["ResourceProperties"]), flush=True)
               if wanted == "trouble" or (wanted == "stays" and event["RequestType"] == "Delete"):
                   cfnresponse.send(event, context, cfnresponse.FAILED, {}, reason="there is no such thing")

@@ -70,9 +70,10 @@ class Zygote:
         """None of a library's outlives this one, also when it is still importing."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for pid in self._heavy.values():
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+            with contextlib.suppress(ChildProcessError):  # it has ended, and its number may be another process's
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
     def _serve(self) -> None:
         path = socket_of(self._run, self._library)

@@ -1,4 +1,7 @@
-"""Resources around functions and APIs that many templates have: layers, keys and plans, authorizers, models, policies."""
+"""The resource types of API Gateway, both versions.
+
+Physical names, ``Ref`` and ``Fn::GetAtt`` are those of AWS's "Resource and property reference".
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,208 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .kinds import Kind, Made, Work, camel, gone, only, typed
+from .kind import Kind, Made, Work, gone, only, typed
 
 Json = dict[str, Any]
+
+
+# ---- HTTP APIs -------------------------------------------------------------------------------------------------------
+
+
+def _http(
+    operation: str, identifier: str, attributes: Callable[[Work, Json], Json] = lambda work, made: {}
+) -> Callable[[Work, Json], Made]:
+    def create(work: Work, props: Json) -> Made:
+        numbers, flags = (
+            ("TimeoutInMillis", "ThrottlingBurstLimit", "ThrottlingRateLimit", "MaxAge"),
+            ("AutoDeploy", "AllowCredentials"),
+        )
+        made = getattr(work.client("apigatewayv2"), operation)(**typed(props, numbers, flags))
+        return Made(made[identifier], attributes(work, made))
+
+    return create
+
+
+def _http_update(
+    operation: str, identifier: str, own: str, attributes: Callable[[Work, Json], Json] = lambda work, made: {}
+) -> Any:
+    def update(work: Work, physical: str, old: Json, props: Json) -> Made:
+        given = {k: v for k, v in props.items() if k not in ("Tags", "ProtocolType")}
+        made = getattr(work.client("apigatewayv2"), operation)(
+            **typed({**given, own: physical}, ("TimeoutInMillis",), ("AutoDeploy",))
+        )
+        return Made(made[identifier], attributes(work, made))
+
+    return update
+
+
+def _http_gone(operation: str, own: str) -> Any:
+    def delete(work: Work, physical: str, props: Json) -> None:
+        gone(getattr(work.client("apigatewayv2"), operation), **{**only(props, "ApiId"), own: physical})
+
+    return delete
+
+
+def _http_api(work: Work, props: Json) -> Made:
+    if not (body := _document(work, props, "BodyS3Location")):
+        return _http("create_api", "ApiId", _http_api_attributes)(work, props)
+    client = work.client("apigatewayv2")
+    made = client.import_api(Body=body)
+    if more := typed(
+        only(props, "Name", "Description", "CorsConfiguration", "Version"), ("MaxAge",), ("AllowCredentials",)
+    ):
+        client.update_api(ApiId=made["ApiId"], **more)
+    return Made(made["ApiId"], _http_api_attributes(work, made))
+
+
+def _changed_http_api(work: Work, physical: str, old: Json, props: Json) -> Made:
+    if not (body := _document(work, props, "BodyS3Location")):
+        made: Made = _http_update("update_api", "ApiId", "ApiId", _http_api_attributes)(work, physical, old, props)
+        return made
+    work.client("apigatewayv2").reimport_api(ApiId=physical, Body=body)
+    return Made(physical, work.before)
+
+
+def _http_api_attributes(work: Work, made: Json) -> Json:
+    return {"ApiEndpoint": made["ApiEndpoint"], "ApiId": made["ApiId"]}
+
+
+def _camel(value: Any) -> Any:
+    """Members in the spelling of API Gateway's first version."""
+    if isinstance(value, dict):
+        return {
+            (k[:1].lower() + k[1:] if k[:1].isupper() and "." not in k and "/" not in k else k): v
+            for k, v in value.items()
+        }
+    return value
+
+
+def _rest_api(work: Work, props: Json) -> Made:
+    given = {
+        k: v for k, v in _camel(props).items() if k in ("name", "description", "binaryMediaTypes", "apiKeySourceType")
+    }
+    client = work.client("apigateway")
+    if kinds := (props.get("EndpointConfiguration") or {}).get("Types"):
+        given["endpointConfiguration"] = {"types": kinds}
+    if body := _document(work, props, "BodyS3Location"):
+        more = {"parameters": props["Parameters"]} if props.get("Parameters") else {}
+        made = client.import_rest_api(body=body, **more)
+        if changes := [
+            {"op": "replace", "path": f"/{k}", "value": given[k]} for k in ("name", "description") if k in given
+        ]:
+            client.update_rest_api(restApiId=made["id"], patchOperations=changes)
+    else:
+        made = client.create_rest_api(**given)
+    return Made(made["id"], {"RootResourceId": made["rootResourceId"], "RestApiId": made["id"]})
+
+
+def _document(work: Work, props: Json, location: str) -> str:
+    """The OpenAPI document of an API, from the template or from S3; empty when it has none."""
+    if body := props.get("Body"):
+        return body if isinstance(body, str) else json.dumps(body)
+    if place := props.get(location):
+        found = work.client("s3").get_object(Bucket=place["Bucket"], Key=place["Key"])["Body"].read()
+        return str(found.decode())
+    return ""
+
+
+def _changed_rest_api(work: Work, physical: str, old: Json, props: Json) -> Made:
+    client = work.client("apigateway")
+    if body := _document(work, props, "BodyS3Location"):
+        client.put_rest_api(restApiId=physical, mode=props.get("Mode", "overwrite"), body=body)
+    changes = [
+        {"op": "replace", "path": f"/{k.lower()}", "value": props[k]}
+        for k in ("Name", "Description")
+        if k in props and props[k] != old.get(k)
+    ]
+    if changes:
+        client.update_rest_api(restApiId=physical, patchOperations=changes)
+    return Made(physical, work.before)
+
+
+def _rest_resource(work: Work, props: Json) -> Made:
+    made = work.client("apigateway").create_resource(
+        restApiId=props["RestApiId"], parentId=props["ParentId"], pathPart=props["PathPart"]
+    )
+    return Made(made["id"], {"ResourceId": made["id"]})
+
+
+def _rest_method(work: Work, props: Json) -> Made:
+    client = work.client("apigateway")
+    names = {"restApiId": props["RestApiId"], "resourceId": props["ResourceId"], "httpMethod": props["HttpMethod"]}
+    own = (
+        "ApiKeyRequired",
+        "AuthorizerId",
+        "RequestParameters",
+        "RequestModels",
+        "RequestValidatorId",
+        "OperationName",
+    )
+    given = typed(_camel(only(props, *own)), (), ("apiKeyRequired",))
+    client.put_method(**names, authorizationType=props.get("AuthorizationType", "NONE"), **given)
+    for response in props.get("MethodResponses") or ():
+        told = {**_camel(response), "statusCode": str(response["StatusCode"])}
+        told["responseParameters"] = {
+            k: str(v).lower() == "true" for k, v in (told.get("responseParameters") or {}).items()
+        }
+        client.put_method_response(**names, **told)
+    if integration := props.get("Integration"):
+        responses = integration.get("IntegrationResponses") or ()
+        told = typed(
+            _camel({k: v for k, v in integration.items() if k != "IntegrationResponses"}), ("timeoutInMillis",)
+        )
+        client.put_integration(**names, **told)
+        for response in responses:
+            client.put_integration_response(**names, **{**_camel(response), "statusCode": str(response["StatusCode"])})
+    return Made(f"{work.stack[:4]}-{work.logical[:5]}-{work.name[-12:]}")
+
+
+def _no_rest_method(work: Work, physical: str, props: Json) -> None:
+    gone(
+        work.client("apigateway").delete_method,
+        restApiId=props["RestApiId"],
+        resourceId=props["ResourceId"],
+        httpMethod=props["HttpMethod"],
+    )
+
+
+def _rest_deployment(work: Work, props: Json) -> Made:
+    given = _camel(only(props, "RestApiId", "StageName", "Description"))
+    made = work.client("apigateway").create_deployment(**given)
+    return Made(made["id"], {"DeploymentId": made["id"]})
+
+
+def _no_rest_deployment(work: Work, physical: str, props: Json) -> None:
+    client = work.client("apigateway")
+    if name := props.get("StageName"):
+        gone(client.delete_stage, restApiId=props["RestApiId"], stageName=name)
+    gone(client.delete_deployment, restApiId=props["RestApiId"], deploymentId=physical)
+
+
+def _rest_stage(work: Work, props: Json) -> Made:
+    work.client("apigateway").create_stage(
+        **_camel(only(props, "RestApiId", "StageName", "DeploymentId", "Description", "Variables"))
+    )
+    return Made(props["StageName"])
+
+
+def _changed_rest_stage(work: Work, physical: str, old: Json, props: Json) -> Made:
+    operations = [{"op": "replace", "path": "/deploymentId", "value": props["DeploymentId"]}]
+    operations += [
+        {"op": "replace", "path": f"/variables/{k}", "value": str(v)} for k, v in (props.get("Variables") or {}).items()
+    ]
+    work.client("apigateway").update_stage(restApiId=props["RestApiId"], stageName=physical, patchOperations=operations)
+    return Made(physical)
+
+
+# ---- the other parts of REST APIs ------------------------------------------------------------------------------------
 
 
 def _part(operation: str, identifier: str, *flags: str) -> Callable[[Work, Json], Made]:
     """A part of a REST API that one call makes."""
 
     def create(work: Work, props: Json) -> Made:
-        made = getattr(work.client("apigateway"), operation)(**typed(camel(props), (), flags))
+        made = getattr(work.client("apigateway"), operation)(**typed(_camel(props), (), flags))
         return Made(made[identifier])
 
     return create
@@ -29,7 +224,7 @@ def _no_part(operation: str, own: str) -> Callable[[Work, str, Json], None]:
 
 
 def _authorizer(work: Work, props: Json) -> Made:
-    given = typed(camel(props), ("authorizerResultTtlInSeconds",))
+    given = typed(_camel(props), ("authorizerResultTtlInSeconds",))
     made = work.client("apigateway").create_authorizer(**{"name": work.name, **given})
     return Made(made["id"], {"AuthorizerId": made["id"]})
 
@@ -46,7 +241,7 @@ def _model(work: Work, props: Json) -> Made:
 
 
 def _gateway_response(work: Work, props: Json) -> Made:
-    given = camel(only(props, "RestApiId", "ResponseType", "StatusCode", "ResponseParameters", "ResponseTemplates"))
+    given = _camel(only(props, "RestApiId", "ResponseType", "StatusCode", "ResponseParameters", "ResponseTemplates"))
     if "statusCode" in given:
         given["statusCode"] = str(given["statusCode"])
     work.client("apigateway").put_gateway_response(**given)
@@ -59,20 +254,20 @@ def _no_gateway_response(work: Work, physical: str, props: Json) -> None:
 
 
 def _api_key(work: Work, props: Json) -> Made:
-    given = typed(camel(only(props, "Description", "Enabled", "Value")), (), ("enabled",))
+    given = typed(_camel(only(props, "Description", "Enabled", "Value")), (), ("enabled",))
     made = work.client("apigateway").create_api_key(name=props.get("Name", work.name), **given)
     return Made(made["id"], {"APIKeyId": made["id"]})
 
 
 def _usage_plan(work: Work, props: Json) -> Made:
-    given: Json = camel(only(props, "Description"))
+    given: Json = _camel(only(props, "Description"))
     if throttle := props.get("Throttle"):
-        given["throttle"] = typed(camel(throttle), ("burstLimit", "rateLimit"))
+        given["throttle"] = typed(_camel(throttle), ("burstLimit", "rateLimit"))
         if "rateLimit" in given["throttle"]:
             given["throttle"]["rateLimit"] = float(given["throttle"]["rateLimit"])
     if quota := props.get("Quota"):
-        given["quota"] = typed(camel(quota), ("limit", "offset"))
-    given["apiStages"] = [camel(stage) for stage in props.get("ApiStages") or ()]
+        given["quota"] = typed(_camel(quota), ("limit", "offset"))
+    given["apiStages"] = [_camel(stage) for stage in props.get("ApiStages") or ()]
     made = work.client("apigateway").create_usage_plan(name=props.get("UsagePlanName", work.name), **given)
     return Made(made["id"], {"Id": made["id"]})
 
@@ -86,7 +281,7 @@ def _no_usage_plan(work: Work, physical: str, props: Json) -> None:
 
 
 def _usage_plan_key(work: Work, props: Json) -> Made:
-    made = work.client("apigateway").create_usage_plan_key(**camel(props))
+    made = work.client("apigateway").create_usage_plan_key(**_camel(props))
     return Made(f"{made['id']}:{props['UsagePlanId']}", {"Id": made["id"]})
 
 
@@ -94,67 +289,18 @@ def _no_usage_plan_key(work: Work, physical: str, props: Json) -> None:
     gone(work.client("apigateway").delete_usage_plan_key, usagePlanId=props["UsagePlanId"], keyId=props["KeyId"])
 
 
-def _layer(work: Work, props: Json) -> Made:
-    given = only(props, "Description", "CompatibleRuntimes", "LicenseInfo", "Content", "CompatibleArchitectures")
-    made = work.client("lambda").publish_layer_version(LayerName=props.get("LayerName", work.name), **given)
-    return Made(made["LayerVersionArn"], {"LayerVersionArn": made["LayerVersionArn"]})
-
-
-def _no_layer(work: Work, arn: str, props: Json) -> None:
-    layer, _, version = arn.rpartition(":")
-    if version.isdigit():
-        gone(work.client("lambda").delete_layer_version, LayerName=layer, VersionNumber=int(version))
-
-
-def _bucket_policy(work: Work, props: Json) -> Made:
-    policy = props["PolicyDocument"]
-    text = policy if isinstance(policy, str) else json.dumps(policy)
-    work.client("s3").put_bucket_policy(Bucket=props["Bucket"], Policy=text)
-    return Made(props["Bucket"])
-
-
-def _user(work: Work, props: Json) -> Made:
-    iam = work.client("iam")
-    found = iam.create_user(UserName=work.name, **only(props, "Path", "PermissionsBoundary", "Tags"))["User"]
-    for policy in props.get("Policies") or ():
-        text = json.dumps(policy["PolicyDocument"])
-        iam.put_user_policy(UserName=work.name, PolicyName=policy["PolicyName"], PolicyDocument=text)
-    for arn in props.get("ManagedPolicyArns") or ():
-        iam.attach_user_policy(UserName=work.name, PolicyArn=arn)
-    return Made(work.name, {"Arn": found["Arn"]})
-
-
-def _no_user(work: Work, name: str, props: Json) -> None:
-    iam = work.client("iam")
-    for policy in props.get("Policies") or ():
-        gone(iam.delete_user_policy, UserName=name, PolicyName=policy["PolicyName"])
-    for arn in props.get("ManagedPolicyArns") or ():
-        gone(iam.detach_user_policy, UserName=name, PolicyArn=arn)
-    gone(iam.delete_user, UserName=name)
-
-
-def _access_key(work: Work, props: Json) -> Made:
-    made = work.client("iam").create_access_key(UserName=props["UserName"])["AccessKey"]
-    return Made(made["AccessKeyId"], {"SecretAccessKey": made["SecretAccessKey"]})
-
-
-def _no_access_key(work: Work, physical: str, props: Json) -> None:
-    gone(work.client("iam").delete_access_key, UserName=props["UserName"], AccessKeyId=physical)
-
-
-def _url(work: Work, props: Json) -> Made:
-    given = only(props, "AuthType", "Cors", "InvokeMode", "Qualifier")
-    given["FunctionName"] = props["TargetFunctionArn"]
-    made = work.client("lambda").create_function_url_config(**typed(given, ("MaxAge",), ("AllowCredentials",)))
-    return Made(made["FunctionArn"], {"FunctionUrl": made["FunctionUrl"], "FunctionArn": made["FunctionArn"]})
-
-
-def _no_url(work: Work, physical: str, props: Json) -> None:
-    given = {"FunctionName": props["TargetFunctionArn"], **only(props, "Qualifier")}
-    gone(work.client("lambda").delete_function_url_config, **given)
-
-
 KINDS: dict[str, Kind] = {
+    "AWS::ApiGatewayV2::Api": Kind(_http_api, _http_gone("delete_api", "ApiId"), _changed_http_api, ("ProtocolType", "Target", "RouteKey")),
+    "AWS::ApiGatewayV2::Route": Kind(_http("create_route", "RouteId"), _http_gone("delete_route", "RouteId"), _http_update("update_route", "RouteId", "RouteId"), ("ApiId",)),
+    "AWS::ApiGatewayV2::Integration": Kind(_http("create_integration", "IntegrationId"), _http_gone("delete_integration", "IntegrationId"), _http_update("update_integration", "IntegrationId", "IntegrationId"), ("ApiId", "IntegrationType")),
+    "AWS::ApiGatewayV2::Deployment": Kind(_http("create_deployment", "DeploymentId"), _http_gone("delete_deployment", "DeploymentId"), None, ("ApiId",)),
+    "AWS::ApiGatewayV2::Stage": Kind(_http("create_stage", "StageName"), _http_gone("delete_stage", "StageName"), _http_update("update_stage", "StageName", "StageName"), ("ApiId", "StageName")),
+    "AWS::ApiGatewayV2::Authorizer": Kind(_http("create_authorizer", "AuthorizerId"), _http_gone("delete_authorizer", "AuthorizerId"), _http_update("update_authorizer", "AuthorizerId", "AuthorizerId"), ("ApiId",)),
+    "AWS::ApiGateway::RestApi": Kind(_rest_api, lambda w, i, p: gone(w.client("apigateway").delete_rest_api, restApiId=i), _changed_rest_api, ("BodyS3Location",)),
+    "AWS::ApiGateway::Resource": Kind(_rest_resource, lambda w, i, p: gone(w.client("apigateway").delete_resource, restApiId=p["RestApiId"], resourceId=i)),
+    "AWS::ApiGateway::Method": Kind(_rest_method, _no_rest_method),
+    "AWS::ApiGateway::Deployment": Kind(_rest_deployment, _no_rest_deployment),
+    "AWS::ApiGateway::Stage": Kind(_rest_stage, lambda w, i, p: gone(w.client("apigateway").delete_stage, restApiId=p["RestApiId"], stageName=i), _changed_rest_stage, ("RestApiId", "StageName")),
     "AWS::ApiGateway::Authorizer": Kind(_authorizer, _no_part("delete_authorizer", "authorizerId")),
     "AWS::ApiGateway::RequestValidator": Kind(_part("create_request_validator", "id", "validateRequestBody", "validateRequestParameters"), _no_part("delete_request_validator", "requestValidatorId")),
     "AWS::ApiGateway::Model": Kind(_model, _no_part("delete_model", "modelName")),
@@ -162,9 +308,4 @@ KINDS: dict[str, Kind] = {
     "AWS::ApiGateway::ApiKey": Kind(_api_key, lambda w, i, p: gone(w.client("apigateway").delete_api_key, apiKey=i)),
     "AWS::ApiGateway::UsagePlan": Kind(_usage_plan, _no_usage_plan),
     "AWS::ApiGateway::UsagePlanKey": Kind(_usage_plan_key, _no_usage_plan_key),
-    "AWS::Lambda::LayerVersion": Kind(_layer, _no_layer),
-    "AWS::Lambda::Url": Kind(_url, _no_url),
-    "AWS::S3::BucketPolicy": Kind(_bucket_policy, lambda w, i, p: gone(w.client("s3").delete_bucket_policy, Bucket=i), lambda w, i, o, p: _bucket_policy(w, p), ("Bucket",)),
-    "AWS::IAM::User": Kind(_user, _no_user, None, (), "UserName", 64),
-    "AWS::IAM::AccessKey": Kind(_access_key, _no_access_key),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import api_kinds, kinds, stack_kinds
-from .kinds import Kind
+from .kind import Kind
 
 _ALL = {**kinds.KINDS, **api_kinds.KINDS, **stack_kinds.KINDS}
 

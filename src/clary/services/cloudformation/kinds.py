@@ -1,4 +1,4 @@
-"""The resource types: how each is made, changed and removed through the platform's own API.
+"""The resource types but for APIs and stacks: how each is made, changed and removed through the platform's own API.
 
 Physical names, ``Ref`` and ``Fn::GetAtt`` are those of AWS's "Resource and property reference".
 """
@@ -9,77 +9,14 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from .kind import Failed, Kind, Made, Work, gone, only, typed
+
 Json = dict[str, Any]
-
-
-class Failed(Exception):
-    """A resource that could not be made; the text is its status reason."""
-
-
-class Later(Exception):
-    """A resource that is still being removed: ask again, with these attributes. No thread waits for it."""
-
-    def __init__(self, attributes: Json):
-        super().__init__("it is still being removed")
-        self.attributes = attributes
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a resource's handlers work with."""
-
-    client: Callable[[str], Any]  # a boto3 client of the stack's identity
-    account: str
-    region: str
-    stack: str
-    logical: str
-    name: str  # the physical name that it has or should have
-    type: str = ""  # as the template says it
-    before: Json = field(default_factory=dict)  # the attributes that it has
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A resource that is there: its physical id (what ``Ref`` gives), and what ``Fn::GetAtt`` gives."""
-
-    id: str
-    attributes: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A resource type."""
-
-    create: Callable[[Work, Json], Made]
-    delete: Callable[[Work, str, Json], None]
-    update: Callable[[Work, str, Json, Json], Made] | None = None  # None: a change makes a new one
-    fixed: tuple[str, ...] = ()  # properties whose change makes a new one
-    named: str = ""  # the property that names it; without one a name is made
-    limit: int = 255  # characters of such a name
-    lower: bool = False
-    ready: Callable[[Work, str], Made | None] | None = None  # as it is once it has settled; Failed when it has failed
-
-
-def gone(call: Callable[..., Any], **params: Any) -> None:
-    """Remove something; what is not there any more is gone as well."""
-    try:
-        call(**params)
-    except ClientError as error:
-        code, text = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        if not (
-            "NotFound" in code
-            or "NoSuch" in code
-            or "Could not find" in text
-            or "does not exist" in text
-            or code == "404"
-        ):
-            raise
 
 
 def _tags(props: Json) -> Json:
@@ -91,24 +28,6 @@ def _tag_map(props: Json) -> Json:
     if not tags:
         return {}
     return {"Tags": tags if isinstance(tags, dict) else {t["Key"]: t["Value"] for t in tags}}
-
-
-def only(props: Json, *names: str) -> Json:
-    return {n: props[n] for n in names if n in props}
-
-
-def typed(value: Any, numbers: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Any:
-    """Scalars that templates give as texts, in the types that the API takes."""
-    if isinstance(value, dict):
-        found = {k: typed(v, numbers, flags) for k, v in value.items()}
-        for name in numbers:
-            if isinstance(found.get(name), str):
-                found[name] = float(found[name]) if "." in found[name] else int(found[name])
-        for name in flags:
-            if isinstance(found.get(name), str):
-                found[name] = found[name].lower() == "true"
-        return found
-    return [typed(v, numbers, flags) for v in value] if isinstance(value, list) else value
 
 
 # ---- S3, logs, parameters, alarms ------------------------------------------------------------------------------------
@@ -177,6 +96,13 @@ def _bucket_settings(work: Work, name: str, old: Json, props: Json) -> Made:
             "RegionalDomainName": f"{name}.s3.{work.region}.amazonaws.com",
         },
     )
+
+
+def _bucket_policy(work: Work, props: Json) -> Made:
+    policy = props["PolicyDocument"]
+    text = policy if isinstance(policy, str) else json.dumps(policy)
+    work.client("s3").put_bucket_policy(Bucket=props["Bucket"], Policy=text)
+    return Made(props["Bucket"])
 
 
 def _log_group(work: Work, props: Json) -> Made:
@@ -296,6 +222,35 @@ def _no_managed_policy(work: Work, arn: str, props: Json) -> None:
     gone(iam.delete_policy, PolicyArn=arn)
 
 
+def _user(work: Work, props: Json) -> Made:
+    iam = work.client("iam")
+    found = iam.create_user(UserName=work.name, **only(props, "Path", "PermissionsBoundary", "Tags"))["User"]
+    for policy in props.get("Policies") or ():
+        text = json.dumps(policy["PolicyDocument"])
+        iam.put_user_policy(UserName=work.name, PolicyName=policy["PolicyName"], PolicyDocument=text)
+    for arn in props.get("ManagedPolicyArns") or ():
+        iam.attach_user_policy(UserName=work.name, PolicyArn=arn)
+    return Made(work.name, {"Arn": found["Arn"]})
+
+
+def _no_user(work: Work, name: str, props: Json) -> None:
+    iam = work.client("iam")
+    for policy in props.get("Policies") or ():
+        gone(iam.delete_user_policy, UserName=name, PolicyName=policy["PolicyName"])
+    for arn in props.get("ManagedPolicyArns") or ():
+        gone(iam.detach_user_policy, UserName=name, PolicyArn=arn)
+    gone(iam.delete_user, UserName=name)
+
+
+def _access_key(work: Work, props: Json) -> Made:
+    made = work.client("iam").create_access_key(UserName=props["UserName"])["AccessKey"]
+    return Made(made["AccessKeyId"], {"SecretAccessKey": made["SecretAccessKey"]})
+
+
+def _no_access_key(work: Work, physical: str, props: Json) -> None:
+    gone(work.client("iam").delete_access_key, UserName=props["UserName"], AccessKeyId=physical)
+
+
 # ---- Lambda ----------------------------------------------------------------------------------------------------------
 
 _FUNCTION = (
@@ -380,191 +335,28 @@ def _alias(work: Work, props: Json) -> Made:
     return Made(made["AliasArn"])
 
 
-# ---- API Gateway -----------------------------------------------------------------------------------------------------
+def _layer(work: Work, props: Json) -> Made:
+    given = only(props, "Description", "CompatibleRuntimes", "LicenseInfo", "Content", "CompatibleArchitectures")
+    made = work.client("lambda").publish_layer_version(LayerName=props.get("LayerName", work.name), **given)
+    return Made(made["LayerVersionArn"], {"LayerVersionArn": made["LayerVersionArn"]})
 
 
-def _http(
-    operation: str, identifier: str, attributes: Callable[[Work, Json], Json] = lambda work, made: {}
-) -> Callable[[Work, Json], Made]:
-    def create(work: Work, props: Json) -> Made:
-        numbers, flags = (
-            ("TimeoutInMillis", "ThrottlingBurstLimit", "ThrottlingRateLimit", "MaxAge"),
-            ("AutoDeploy", "AllowCredentials"),
-        )
-        made = getattr(work.client("apigatewayv2"), operation)(**typed(props, numbers, flags))
-        return Made(made[identifier], attributes(work, made))
-
-    return create
+def _no_layer(work: Work, arn: str, props: Json) -> None:
+    layer, _, version = arn.rpartition(":")
+    if version.isdigit():
+        gone(work.client("lambda").delete_layer_version, LayerName=layer, VersionNumber=int(version))
 
 
-def _http_update(
-    operation: str, identifier: str, own: str, attributes: Callable[[Work, Json], Json] = lambda work, made: {}
-) -> Any:
-    def update(work: Work, physical: str, old: Json, props: Json) -> Made:
-        given = {k: v for k, v in props.items() if k not in ("Tags", "ProtocolType")}
-        made = getattr(work.client("apigatewayv2"), operation)(
-            **typed({**given, own: physical}, ("TimeoutInMillis",), ("AutoDeploy",))
-        )
-        return Made(made[identifier], attributes(work, made))
-
-    return update
+def _url(work: Work, props: Json) -> Made:
+    given = only(props, "AuthType", "Cors", "InvokeMode", "Qualifier")
+    given["FunctionName"] = props["TargetFunctionArn"]
+    made = work.client("lambda").create_function_url_config(**typed(given, ("MaxAge",), ("AllowCredentials",)))
+    return Made(made["FunctionArn"], {"FunctionUrl": made["FunctionUrl"], "FunctionArn": made["FunctionArn"]})
 
 
-def _http_gone(operation: str, own: str) -> Any:
-    def delete(work: Work, physical: str, props: Json) -> None:
-        gone(getattr(work.client("apigatewayv2"), operation), **{**only(props, "ApiId"), own: physical})
-
-    return delete
-
-
-def _http_api(work: Work, props: Json) -> Made:
-    if not (body := _document(work, props, "BodyS3Location")):
-        return _http("create_api", "ApiId", _http_api_attributes)(work, props)
-    client = work.client("apigatewayv2")
-    made = client.import_api(Body=body)
-    if more := typed(
-        only(props, "Name", "Description", "CorsConfiguration", "Version"), ("MaxAge",), ("AllowCredentials",)
-    ):
-        client.update_api(ApiId=made["ApiId"], **more)
-    return Made(made["ApiId"], _http_api_attributes(work, made))
-
-
-def _changed_http_api(work: Work, physical: str, old: Json, props: Json) -> Made:
-    if not (body := _document(work, props, "BodyS3Location")):
-        made: Made = _http_update("update_api", "ApiId", "ApiId", _http_api_attributes)(work, physical, old, props)
-        return made
-    work.client("apigatewayv2").reimport_api(ApiId=physical, Body=body)
-    return Made(physical, work.before)
-
-
-def _http_api_attributes(work: Work, made: Json) -> Json:
-    return {"ApiEndpoint": made["ApiEndpoint"], "ApiId": made["ApiId"]}
-
-
-def camel(value: Any) -> Any:
-    """Members in the spelling of API Gateway's first version."""
-    if isinstance(value, dict):
-        return {
-            (k[:1].lower() + k[1:] if k[:1].isupper() and "." not in k and "/" not in k else k): v
-            for k, v in value.items()
-        }
-    return value
-
-
-def _rest_api(work: Work, props: Json) -> Made:
-    given = {
-        k: v for k, v in camel(props).items() if k in ("name", "description", "binaryMediaTypes", "apiKeySourceType")
-    }
-    client = work.client("apigateway")
-    if kinds := (props.get("EndpointConfiguration") or {}).get("Types"):
-        given["endpointConfiguration"] = {"types": kinds}
-    if body := _document(work, props, "BodyS3Location"):
-        more = {"parameters": props["Parameters"]} if props.get("Parameters") else {}
-        made = client.import_rest_api(body=body, **more)
-        if changes := [
-            {"op": "replace", "path": f"/{k}", "value": given[k]} for k in ("name", "description") if k in given
-        ]:
-            client.update_rest_api(restApiId=made["id"], patchOperations=changes)
-    else:
-        made = client.create_rest_api(**given)
-    return Made(made["id"], {"RootResourceId": made["rootResourceId"], "RestApiId": made["id"]})
-
-
-def _document(work: Work, props: Json, location: str) -> str:
-    """The OpenAPI document of an API, from the template or from S3; empty when it has none."""
-    if body := props.get("Body"):
-        return body if isinstance(body, str) else json.dumps(body)
-    if place := props.get(location):
-        found = work.client("s3").get_object(Bucket=place["Bucket"], Key=place["Key"])["Body"].read()
-        return str(found.decode())
-    return ""
-
-
-def _changed_rest_api(work: Work, physical: str, old: Json, props: Json) -> Made:
-    client = work.client("apigateway")
-    if body := _document(work, props, "BodyS3Location"):
-        client.put_rest_api(restApiId=physical, mode=props.get("Mode", "overwrite"), body=body)
-    changes = [
-        {"op": "replace", "path": f"/{k.lower()}", "value": props[k]}
-        for k in ("Name", "Description")
-        if k in props and props[k] != old.get(k)
-    ]
-    if changes:
-        client.update_rest_api(restApiId=physical, patchOperations=changes)
-    return Made(physical, work.before)
-
-
-def _rest_resource(work: Work, props: Json) -> Made:
-    made = work.client("apigateway").create_resource(
-        restApiId=props["RestApiId"], parentId=props["ParentId"], pathPart=props["PathPart"]
-    )
-    return Made(made["id"], {"ResourceId": made["id"]})
-
-
-def _rest_method(work: Work, props: Json) -> Made:
-    client = work.client("apigateway")
-    names = {"restApiId": props["RestApiId"], "resourceId": props["ResourceId"], "httpMethod": props["HttpMethod"]}
-    own = (
-        "ApiKeyRequired",
-        "AuthorizerId",
-        "RequestParameters",
-        "RequestModels",
-        "RequestValidatorId",
-        "OperationName",
-    )
-    given = typed(camel(only(props, *own)), (), ("apiKeyRequired",))
-    client.put_method(**names, authorizationType=props.get("AuthorizationType", "NONE"), **given)
-    for response in props.get("MethodResponses") or ():
-        told = {**camel(response), "statusCode": str(response["StatusCode"])}
-        told["responseParameters"] = {
-            k: str(v).lower() == "true" for k, v in (told.get("responseParameters") or {}).items()
-        }
-        client.put_method_response(**names, **told)
-    if integration := props.get("Integration"):
-        responses = integration.get("IntegrationResponses") or ()
-        told = typed(camel({k: v for k, v in integration.items() if k != "IntegrationResponses"}), ("timeoutInMillis",))
-        client.put_integration(**names, **told)
-        for response in responses:
-            client.put_integration_response(**names, **{**camel(response), "statusCode": str(response["StatusCode"])})
-    return Made(f"{work.stack[:4]}-{work.logical[:5]}-{work.name[-12:]}")
-
-
-def _no_rest_method(work: Work, physical: str, props: Json) -> None:
-    gone(
-        work.client("apigateway").delete_method,
-        restApiId=props["RestApiId"],
-        resourceId=props["ResourceId"],
-        httpMethod=props["HttpMethod"],
-    )
-
-
-def _rest_deployment(work: Work, props: Json) -> Made:
-    given = camel(only(props, "RestApiId", "StageName", "Description"))
-    made = work.client("apigateway").create_deployment(**given)
-    return Made(made["id"], {"DeploymentId": made["id"]})
-
-
-def _no_rest_deployment(work: Work, physical: str, props: Json) -> None:
-    client = work.client("apigateway")
-    if name := props.get("StageName"):
-        gone(client.delete_stage, restApiId=props["RestApiId"], stageName=name)
-    gone(client.delete_deployment, restApiId=props["RestApiId"], deploymentId=physical)
-
-
-def _rest_stage(work: Work, props: Json) -> Made:
-    work.client("apigateway").create_stage(
-        **camel(only(props, "RestApiId", "StageName", "DeploymentId", "Description", "Variables"))
-    )
-    return Made(props["StageName"])
-
-
-def _changed_rest_stage(work: Work, physical: str, old: Json, props: Json) -> Made:
-    operations = [{"op": "replace", "path": "/deploymentId", "value": props["DeploymentId"]}]
-    operations += [
-        {"op": "replace", "path": f"/variables/{k}", "value": str(v)} for k, v in (props.get("Variables") or {}).items()
-    ]
-    work.client("apigateway").update_stage(restApiId=props["RestApiId"], stageName=physical, patchOperations=operations)
-    return Made(physical)
+def _no_url(work: Work, physical: str, props: Json) -> None:
+    given = {"FunctionName": props["TargetFunctionArn"], **only(props, "Qualifier")}
+    gone(work.client("lambda").delete_function_url_config, **given)
 
 
 # ---- SageMaker -------------------------------------------------------------------------------------------------------
@@ -699,21 +491,14 @@ KINDS: dict[str, Kind] = {
     "AWS::Lambda::Permission": Kind(_permission, lambda w, i, p: gone(w.client("lambda").remove_permission, FunctionName=p["FunctionName"], StatementId=i)),
     "AWS::Lambda::Version": Kind(_version, lambda w, i, p: gone(w.client("lambda").delete_function, FunctionName=i)),
     "AWS::Lambda::Alias": Kind(_alias, lambda w, i, p: gone(w.client("lambda").delete_alias, FunctionName=p["FunctionName"], Name=p["Name"]), lambda w, i, o, p: _alias(w, p), ("Name", "FunctionName")),
-    "AWS::ApiGatewayV2::Api": Kind(_http_api, _http_gone("delete_api", "ApiId"), _changed_http_api, ("ProtocolType", "Target", "RouteKey")),
-    "AWS::ApiGatewayV2::Route": Kind(_http("create_route", "RouteId"), _http_gone("delete_route", "RouteId"), _http_update("update_route", "RouteId", "RouteId"), ("ApiId",)),
-    "AWS::ApiGatewayV2::Integration": Kind(_http("create_integration", "IntegrationId"), _http_gone("delete_integration", "IntegrationId"), _http_update("update_integration", "IntegrationId", "IntegrationId"), ("ApiId", "IntegrationType")),
-    "AWS::ApiGatewayV2::Deployment": Kind(_http("create_deployment", "DeploymentId"), _http_gone("delete_deployment", "DeploymentId"), None, ("ApiId",)),
-    "AWS::ApiGatewayV2::Stage": Kind(_http("create_stage", "StageName"), _http_gone("delete_stage", "StageName"), _http_update("update_stage", "StageName", "StageName"), ("ApiId", "StageName")),
-    "AWS::ApiGatewayV2::Authorizer": Kind(_http("create_authorizer", "AuthorizerId"), _http_gone("delete_authorizer", "AuthorizerId"), _http_update("update_authorizer", "AuthorizerId", "AuthorizerId"), ("ApiId",)),
-    "AWS::ApiGateway::RestApi": Kind(_rest_api, lambda w, i, p: gone(w.client("apigateway").delete_rest_api, restApiId=i), _changed_rest_api, ("BodyS3Location",)),
-    "AWS::ApiGateway::Resource": Kind(_rest_resource, lambda w, i, p: gone(w.client("apigateway").delete_resource, restApiId=p["RestApiId"], resourceId=i)),
-    "AWS::ApiGateway::Method": Kind(_rest_method, _no_rest_method),
-    "AWS::ApiGateway::Deployment": Kind(_rest_deployment, _no_rest_deployment),
-    "AWS::ApiGateway::Stage": Kind(_rest_stage, lambda w, i, p: gone(w.client("apigateway").delete_stage, restApiId=p["RestApiId"], stageName=i), _changed_rest_stage, ("RestApiId", "StageName")),
+    "AWS::Lambda::LayerVersion": Kind(_layer, _no_layer),
+    "AWS::Lambda::Url": Kind(_url, _no_url),
+    "AWS::S3::BucketPolicy": Kind(_bucket_policy, lambda w, i, p: gone(w.client("s3").delete_bucket_policy, Bucket=i), lambda w, i, o, p: _bucket_policy(w, p), ("Bucket",)),
+    "AWS::IAM::User": Kind(_user, _no_user, None, (), "UserName", 64),
+    "AWS::IAM::AccessKey": Kind(_access_key, _no_access_key),
     "AWS::SageMaker::Model": Kind(_sagemaker("create_model", "ModelName", "ModelArn"), _sagemaker_gone("delete_model", "ModelName"), None, (), "ModelName", 63),
     "AWS::SageMaker::EndpointConfig": Kind(_endpoint_config, _sagemaker_gone("delete_endpoint_config", "EndpointConfigName"), None, (), "EndpointConfigName", 63),
     "AWS::SageMaker::Endpoint": Kind(_endpoint, _no_endpoint, _changed_endpoint, ("EndpointName",), "EndpointName", 63, ready=_endpoint_ready),
     "AWS::ApplicationAutoScaling::ScalableTarget": Kind(_target, _no_target, lambda w, i, o, p: _target(w, p), ("ResourceId", "ScalableDimension", "ServiceNamespace")),
     "AWS::ApplicationAutoScaling::ScalingPolicy": Kind(_scaling_policy, _no_scaling_policy, lambda w, i, o, p: _scaling_policy(w, p), ("PolicyName",)),
 }  # fmt: skip
-"""Every type that stacks may hold."""

@@ -24,7 +24,7 @@ from ..process_environment import address
 from . import template as templates
 from .catalogue import kind_of
 from .intrinsics import Scope, order
-from .kinds import Failed, Later, Work
+from .kind import Failed, Later, Work
 from .stack import event, scope
 from .stack_kinds import LEAVING
 
@@ -368,7 +368,7 @@ class StackReconciler:
     def _work(self, row: Row, logical: str, state: Json) -> Work:
         return Work(
             lambda service: self._client(row, service), row.account, row.region, row.name, logical, state["Name"],
-            state["ResourceType"], state.get("Attributes") or {},
+            state["ResourceType"], state.get("Attributes") or {}, row.arn,
         )  # fmt: skip
 
     def _client(self, row: Row, service: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .kinds import Failed, Kind, Later, Made, Work, gone
+from .kind import Failed, Kind, Later, Made, Work, gone
 
 Json = dict[str, Any]
 CUSTOM = "Custom::"
@@ -110,9 +110,8 @@ def _ask(work: Work, kind: str, props: Json, **more: Any) -> str:
     address = work.client("s3").generate_presigned_url(
         "put_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=int(_ANSWER_SECONDS) * 2
     )
-    stack = f"arn:aws:cloudformation:{work.region}:{work.account}:stack/{work.stack}"
     event = {
-        "RequestType": kind, "ServiceToken": token, "ResponseURL": address, "StackId": stack, "RequestId": key,
+        "RequestType": kind, "ServiceToken": token, "ResponseURL": address, "StackId": work.stack_id, "RequestId": key,
         "LogicalResourceId": work.logical, "ResourceType": work.type, "ResourceProperties": _told(props), **more,
     }  # fmt: skip
     work.client("lambda").invoke(FunctionName=token, InvocationType="Event", Payload=json.dumps(event))
