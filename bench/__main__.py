@@ -25,6 +25,7 @@ from tests import jobs
 from tests.platform import BIN, CLARY, ROOT, Platform, run, started, until
 
 from bench.algorithms import algorithms
+from bench.networks import networks
 from bench.table import show
 
 PEERS = ROOT / ".envs" / "bench" / "bin"
@@ -513,8 +514,8 @@ def _nginx(folder: Path, big: Path) -> tuple[float, float] | None:
 
 
 def main() -> None:
-    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects, algorithms."""
-    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects, algorithms)}
+    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects, algorithms, networks."""
+    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects, algorithms, networks)}
     wanted = sys.argv[1:] or ["training", *parts]
     print(
         f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement."

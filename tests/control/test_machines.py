@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clary.executors import accelerators
 from clary.services.sagemaker.endpoints import machine as endpoints
 from clary.services.sagemaker.training import machine as training
 from clary.services.sagemaker.training.capacity import Ledger, Need
@@ -250,7 +252,7 @@ def test_the_line_is_kept_in_order() -> None:
     a, b, c, d = (Key("TrainingJob", "1", "r", n) for n in "abcd")
     assert ledger.ask(a, 1.0, Need(2, 10)) == "" == ledger.ask(b, 2.0, Need(2, 10))
     waits = ledger.ask(c, 3.0, Need(3, 10))
-    assert "needs 3 vCPU" in waits and "4 and 0.0 GiB are taken by a, b" in waits
+    assert "needs 3 vCPU" in waits and "4 vCPU, 0.0 GiB are taken by a, b" in waits
     assert "In line before it: c." in ledger.ask(d, 4.0, Need(1, 10))
     assert ledger.release(a) == [c, d]
     assert ledger.ask(d, 4.0, Need(1, 10))  # there would be room for it, but c came first
@@ -259,6 +261,28 @@ def test_the_line_is_kept_in_order() -> None:
     assert ledger.ask(c, 3.0, Need(9, 900)) == ""  # larger than the machine: alone
     assert ledger.ask(d, 4.0, Need(1, 10)) and ledger.release(c) == [d] and ledger.release(c) == []
     assert ledger.ask(d, 4.0, Need(1, 10)) == ""
+
+
+def test_gpus_are_given_to_one_job_at_a_time() -> None:
+    ledger = Ledger(Need(64, 1000, 3))
+    a, b, c = (Key("TrainingJob", "1", "r", n) for n in "abc")
+    ledger.holds(a, Need(4, 10, 1), (1,))  # as it was before a restart
+    assert ledger.ask(b, 1.0, Need(4, 10, 2)) == "" and ledger.gpus(b) == (0, 2)
+    assert "needs 4 vCPU, 0.0 GiB, 1 GPU; of 64 vCPU, 0.0 GiB, 3 GPU" in ledger.ask(c, 2.0, Need(4, 10, 1))
+    assert ledger.release(a) == [c] and ledger.gpus(a) == ()
+    assert ledger.ask(c, 2.0, Need(4, 10, 1)) == "" and ledger.gpus(c) == (1,)
+
+
+def test_a_process_sees_gpus_only_when_it_has_some(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    (tmp_path / "nvidia-caps").mkdir()
+    assert accelerators.count(tmp_path) == 2
+    assert accelerators.mounts([], tmp_path) == [] and accelerators.environment([], tmp_path) == {"CUDA_VISIBLE_DEVICES": ""}
+    shown = {m.target for m in accelerators.mounts([1], tmp_path)}
+    assert shown == {"/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm"}
+    assert accelerators.environment([1], tmp_path) == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert accelerators.environment([0], tmp_path / "none") == {}
 
 
 def test_a_process_that_nobody_watches_is_looked_at_again_soon() -> None:

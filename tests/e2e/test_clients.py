@@ -91,6 +91,12 @@ def test_sdk_v2_hugging_face(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert "HUGGINGFACE [{'label': 'good'" in printed
 
 
+def test_sdk_v2_tensorflow(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """TensorFlow installed when it is first needed; SavedModels with and without handlers."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_tensorflow.py", tmp_path)
+    assert "TENSORFLOW {'predictions'" in printed
+
+
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
     printed = program(sqlite_platform, "sdk-v3", "sdk_v3.py", tmp_path)
     assert "SCRIPT algo-1 ['d.csv']" in printed and "PACKAGE from a wheel" in printed

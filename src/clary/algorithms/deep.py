@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .checkpoints import Tree
-from .environment import UserError
+from .environment import UserError, gpus
 
 
 def preload() -> None:
@@ -18,9 +18,21 @@ def preload() -> None:
     optimizer("adam", [nn.Parameter(torch.zeros(1))], 0.1)
 
 
-def seeded() -> None:
-    """The same job gives the same model."""
+def begin() -> None:
+    """Before a network is made for training: on a GPU if the job has one; the same job gives the same model."""
     torch.manual_seed(0)
+    if gpus() and torch.cuda.is_available():
+        torch.set_default_device("cuda")
+
+
+def tensor(values: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Numbers where the networks are."""
+    return torch.from_numpy(values).to(torch.get_default_device())
+
+
+def array(values: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Numbers from where the networks are."""
+    return np.asarray(values.detach().cpu().numpy())
 
 
 def optimizer(name: str, weights: Iterable[Any], rate: float, decay: float = 0.0) -> Any:
@@ -40,13 +52,13 @@ def activation(name: str) -> nn.Module:
 
 def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     """A module's weights and buffers by name."""
-    return {name: value.detach().numpy() for name, value in module.state_dict().items()}
+    return {name: array(value) for name, value in module.state_dict().items()}
 
 
 def restore(module: nn.Module, named: dict[str, np.ndarray[Any, Any]]) -> None:
     """Put weights back; ValueError when they are those of another module."""
     try:
-        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in named.items()})
+        module.load_state_dict({name: tensor(np.array(value)) for name, value in named.items()})
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"the weights are those of another network: {error}") from None
 
@@ -71,7 +83,7 @@ class Course:
     def state(self) -> Tree:
         """For a checkpoint."""
         return {
-            "network": arrays(self._network), "best": self._best, "random": torch.get_rng_state().numpy(),
+            "network": arrays(self._network), "best": self._best, "random": [s.numpy() for s in _random()],
             "optimizers": [_slots(o) for o in self._optimizers],
         }  # fmt: skip
 
@@ -82,17 +94,24 @@ class Course:
         except ValueError as error:
             raise UserError(f"The checkpoint does not fit the data of this job: {error}") from None
         self._best = state["best"]
-        torch.set_rng_state(torch.from_numpy(state["random"]))
+        for setting, numbers in zip((torch.set_rng_state, torch.cuda.set_rng_state), state["random"], strict=False):
+            setting(torch.from_numpy(numbers))
         for optimizer, slots in zip(self._optimizers, state["optimizers"], strict=True):
             found = {int(k): {n: _tensor(v) for n, v in each.items()} for k, each in slots.items()}
             optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def _random() -> list[torch.Tensor]:
+    """What random numbers come next: the processor's, and the GPU's where there is one in use."""
+    cuda = torch.get_default_device().type == "cuda"
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if cuda else [])]
+
+
 def _tensor(value: Tree) -> Any:
-    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+    return tensor(np.array(value)) if isinstance(value, np.ndarray) else value
 
 
 def _slots(optimizer: Any) -> Tree:
     """What an optimizer remembers of each parameter."""
     found = optimizer.state_dict()["state"]
-    return {str(k): {n: v.numpy() if hasattr(v, "numpy") else v for n, v in each.items()} for k, each in found.items()}
+    return {str(k): {n: array(v) if hasattr(v, "numpy") else v for n, v in each.items()} for k, each in found.items()}

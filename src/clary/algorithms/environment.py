@@ -102,3 +102,8 @@ def fail(text: str) -> int:
     path.write_text(text)
     print(text, file=sys.stderr, flush=True)
     return 1
+
+
+def gpus() -> int:
+    """How many GPUs this process has been given."""
+    return len([n for n in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if n.strip()])

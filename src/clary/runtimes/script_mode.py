@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.environment import UserError, fail, training
+from ..algorithms.environment import UserError, fail, gpus, training
 from . import program as programs
 
 Json = dict[str, Any]
@@ -162,7 +162,7 @@ def _variables(
         "SM_MODEL_DIR": str(root / "model"), "SM_INPUT_DIR": str(root / "input"), "SM_INPUT_CONFIG_DIR": str(config),
         "SM_OUTPUT_DIR": str(root / "output"), "SM_OUTPUT_DATA_DIR": str(root / "output" / "data"),
         "SM_OUTPUT_INTERMEDIATE_DIR": str(root / "output" / "intermediate"), "SM_CURRENT_HOST": environment.current_host,
-        "SM_HOSTS": list(environment.hosts), "SM_NUM_GPUS": 0, "SM_NUM_NEURONS": 0, "SM_NUM_CPUS": cores,
+        "SM_HOSTS": list(environment.hosts), "SM_NUM_GPUS": gpus(), "SM_NUM_NEURONS": 0, "SM_NUM_CPUS": cores,
         "SM_LOG_LEVEL": values.get("sagemaker_container_log_level", 20),
         "SM_NETWORK_INTERFACE_NAME": resources.get("network_interface_name", "lo"), "SM_USER_ARGS": arguments,
         "SM_USER_ENTRY_POINT": program, "SM_MODULE_NAME": program.removesuffix(".py"), "SM_MODULE_DIR": str(code),

@@ -102,6 +102,10 @@ class Handlers:
         self.transform_fn: Callable[..., Any] | None = None
         if hasattr(module, "transform_fn"):
             self.transform_fn = own("transform_fn", write)
+        if os.environ.get("CLARY_ALGORITHM") == "tensorflow":
+            from . import tensorflow
+
+            self.model_fn, self.transform_fn = tensorflow.model, tensorflow.Transform(module, lambda: self.context)
         self.execution_parameters_fn: Callable[[], Any] | None = getattr(module, "execution_parameters_fn", None)
 
 

@@ -29,7 +29,7 @@ _BATCH, _SHARE = 16, 2000  # texts that are learnt from at once: so many, or one
 def train(job: Job) -> Path:
     """Learn, and write ``model.bin``."""
     params = job.params
-    deep.seeded()
+    deep.begin()
     texts = [_ended(t) for t in _read(job, "train")]
     held_out = [_ended(t) for t in _read(job, "validation")] if job.has("validation") else []
     vocabulary = Vocabulary.of(texts, params["min_count"])
@@ -149,9 +149,9 @@ class _Learner:
 
     def _step(self, batch: Sequence[tuple[NDArray[np.int64], list[int]]], rate: float) -> int:
         """A step down the sum of the texts' losses."""
-        places = torch.from_numpy(np.concatenate([p for p, _ in batch]))
+        places = deep.tensor(np.concatenate([p for p, _ in batch]))
         ends = np.cumsum([0, *(len(p) for p, _ in batch[:-1])])
-        hidden = self._inputs(places, torch.from_numpy(ends))
+        hidden = self._inputs(places, deep.tensor(ends))
         chances = torch.log_softmax(self._outputs(hidden), dim=1)
         wanted = torch.zeros_like(chances)
         for row, (_, marks) in zip(wanted, batch, strict=True):
@@ -168,7 +168,7 @@ class _Learner:
     @torch.no_grad()
     def accuracy(self, texts: Sequence[Text]) -> float:
         """How often the foremost label is one of the text's."""
-        weights, outputs = self._inputs.weight.numpy(), self._outputs.weight.numpy()
+        weights, outputs = deep.array(self._inputs.weight), deep.array(self._outputs.weight)
         hits = 0
         for words, labels in texts:
             places = self._places(words)
@@ -178,9 +178,9 @@ class _Learner:
 
     def model(self) -> Model:
         """As fastText has it."""
-        inputs = Rows(self._shape, self._used, self._inputs.weight.detach().numpy())
+        inputs = Rows(self._shape, self._used, deep.array(self._inputs.weight))
         vocabulary = self._vocabulary
         return Model(
             self._args, vocabulary.words, vocabulary.counts, vocabulary.labels, vocabulary.label_counts, inputs,
-            self._outputs.weight.detach().numpy(), vocabulary.tokens,
+            deep.array(self._outputs.weight), vocabulary.tokens,
         )  # fmt: skip

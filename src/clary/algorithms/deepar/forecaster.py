@@ -81,7 +81,7 @@ class Forecaster:
         return torch.cat([torch.nan_to_num(scaled) * seen, seen.float(), calendar], dim=2)
 
     def _tensors(self, windows: Sequence[tuple[Floats, Floats]]) -> tuple[Any, Any]:
-        return torch.from_numpy(np.stack([v for v, _ in windows])), torch.from_numpy(np.stack([c for _, c in windows]))
+        return deep.tensor(np.stack([v for v, _ in windows])), deep.tensor(np.stack([c for _, c in windows]))
 
     def _categories(self, series: Sequence[Series]) -> Any:
         count = len(self.config["cardinality"])
@@ -136,7 +136,7 @@ class Forecaster:
             drawn = self.network.draw(raw[:, 0], scale)
             values[:, back + at] = drawn if self._counts else drawn * scale + level
         made = values[:, back + context :].reshape(len(series), samples, self.horizon)
-        return np.asarray(made.numpy(), dtype=np.float32)
+        return deep.array(made).astype(np.float32)
 
     # ---- files -----------------------------------------------------------------------------------------------------
 

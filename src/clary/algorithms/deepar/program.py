@@ -33,7 +33,7 @@ _MAX_DRAWN = 20_000_000  # numbers that a request may make us draw
 def train(job: Job) -> None:
     """Learn from random windows; the best epoch counts."""
     params, report = job.params, job.report
-    deep.seeded()
+    deep.begin()
     frequency = Frequency.of(params["time_freq"])
     series = _read(job, "train", frequency)
     model = Forecaster(_config(params, series, frequency))

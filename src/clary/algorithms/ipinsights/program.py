@@ -49,7 +49,7 @@ class Network(nn.Module):
 def train(job: Job) -> None:
     """Tell real pairs from random addresses and from shuffled ones."""
     params, report = job.params, job.report
-    deep.seeded()
+    deep.begin()
     entities, addresses = _read(job, "train")
     held_out = _read(job, "validation") if job.has("validation") else None
     network = Network(params["num_entity_vectors"], params["vector_dim"], params["num_ip_encoder_layers"])
@@ -107,10 +107,10 @@ def _step(network: Network, optimizers: Any, entities: Ints, addresses: Ints, jo
     strange = [job.random.integers(0, 1 << 32, count * random)] if random else []
     strange += [job.random.permutation(addresses) for _ in range(shuffled)]
     every = np.concatenate([addresses, *strange])
-    who = torch.from_numpy(np.tile(entities, 1 + random + shuffled))
+    who = deep.tensor(np.tile(entities, 1 + random + shuffled))
     labels = torch.zeros(len(every))
     labels[:count] = 1
-    scores = network(who, torch.from_numpy(pairs.bits(every)))
+    scores = network(who, deep.tensor(pairs.bits(every)))
     loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
     for optimizer in optimizers:
         optimizer.zero_grad()
@@ -124,9 +124,9 @@ def _step(network: Network, optimizers: Any, entities: Ints, addresses: Ints, jo
 def _auc(network: Network, entities: Ints, addresses: Ints, random: np.random.Generator) -> float:
     """How often a real pair scores above one with a random address."""
     other = random.integers(0, 1 << 32, len(entities))
-    who = torch.from_numpy(entities)
-    real = network(who, torch.from_numpy(pairs.bits(addresses))).numpy()
-    strange = network(who, torch.from_numpy(pairs.bits(other))).numpy()
+    who = deep.tensor(entities)
+    real = deep.array(network(who, deep.tensor(pairs.bits(addresses))))
+    strange = deep.array(network(who, deep.tensor(pairs.bits(other))))
     labels = np.concatenate([np.ones(len(real)), np.zeros(len(strange))])
     return ranks_above(np.concatenate([real, strange]).astype(np.float64), labels)
 
@@ -157,8 +157,8 @@ class Insights:
         if wrong or not asked:
             bad = next((text for _, text in asked if pairs.address(text) is None), "")
             raise UserError(f"The request has no pairs, or one whose address is no IPv4 address: {bad!r}")
-        ours = self._network.entities(torch.from_numpy(entities))
-        theirs = self._network.addresses(torch.from_numpy(pairs.bits(addresses)))
+        ours = self._network.entities(deep.tensor(entities))
+        theirs = self._network.addresses(deep.tensor(pairs.bits(addresses)))
         rows: list[Json] = [{"dot_product": value} for value in (ours * theirs).sum(dim=1).tolist()]
         if request.wishes.get("verbose") == "true":
             for row, entity, place in zip(rows, ours.tolist(), theirs.tolist(), strict=True):

@@ -30,7 +30,7 @@ _SHOWN = 10  # words of a topic that the log shows, and that its quality is meas
 def train(job: Job) -> None:
     """Learn epoch by epoch; the best one counts."""
     params, report = job.params, job.report
-    deep.seeded()
+    deep.begin()
     words, topics = params["feature_dim"], params["num_topics"]
     layers = [int(v) for v in params["encoder_layers"] or (3 * topics, 2 * topics)]
     network = Network(words, topics, layers, params["encoder_layers_activation"], params["batch_norm"])
@@ -96,7 +96,7 @@ def _counts(table: Table, words: int, channel: str) -> torch.Tensor:
     found = dense(counts)
     if (found < 0).any():
         raise UserError(f"The {channel} channel has negative word counts.")
-    return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float32))
+    return deep.tensor(np.ascontiguousarray(found, dtype=np.float32))
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def _vocabulary(job: Job) -> list[str] | None:
 def _show_topics(job: Job, network: Network, source: Source) -> None:
     """Each topic's foremost words, how much they belong together (wetc) and how much they are its own (tu)."""
     vocabulary = _vocabulary(job)
-    weights = network.projection.weight.detach().numpy()
+    weights = deep.array(network.projection.weight)
     shown = min(_SHOWN, weights.shape[0])
     top = [np.argsort(-weights[:, i])[:shown] for i in range(weights.shape[1])]
     together = [_coherence(source, words) for words in top]
@@ -186,7 +186,7 @@ class Topics:
     def predict(self, features: Any, options: Mapping[str, str]) -> Columns:
         """Each document's weights of topics; they sum to 1."""
         found = self._network.topics(_counts(Table(features), self.columns, "request"))
-        return {"topic_weights": found.numpy()}
+        return {"topic_weights": deep.array(found)}
 
 
 def load(folder: Path) -> Topics:

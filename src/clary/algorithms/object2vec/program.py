@@ -25,7 +25,7 @@ from .pairs import Pairs, padded, read, tokens
 def train(job: Job) -> None:
     """Learn epoch by epoch; the best one counts."""
     params, report = job.params, job.report
-    deep.seeded()
+    deep.begin()
     classes = params["num_classes"] if params["output_layer"] == "softmax" else 0
     data = _read(job, "train")
     held_out = _read(job, "validation") if job.has("validation") else None
@@ -44,7 +44,7 @@ def train(job: Job) -> None:
         scores: list[Any] = []
         for at in range(0, len(order), params["mini_batch_size"]):
             batch = seen.part(order[at : at + params["mini_batch_size"]])
-            found = network(torch.from_numpy(batch.first), torch.from_numpy(batch.second))
+            found = network(deep.tensor(batch.first), deep.tensor(batch.second))
             loss = _loss(found, batch, classes)
             optimizer.zero_grad()
             loss.backward()
@@ -111,8 +111,8 @@ def _with_negatives(data: Pairs, rate: int, random: np.random.Generator) -> Pair
 
 def _loss(scores: Any, batch: Pairs, classes: int) -> Any:
     if classes:
-        return nn.functional.cross_entropy(scores, torch.from_numpy(batch.labels.astype(np.int64)))
-    return nn.functional.mse_loss(scores[:, 0], torch.from_numpy(batch.labels))
+        return nn.functional.cross_entropy(scores, deep.tensor(batch.labels.astype(np.int64)))
+    return nn.functional.mse_loss(scores[:, 0], deep.tensor(batch.labels))
 
 
 @torch.no_grad()
@@ -120,7 +120,7 @@ def _scores(network: Network, data: Pairs, params: Any) -> Any:
     network.eval()
     step = max(params["mini_batch_size"], 256)
     parts = [
-        network(torch.from_numpy(data.first[at : at + step]), torch.from_numpy(data.second[at : at + step]))
+        network(deep.tensor(data.first[at : at + step]), deep.tensor(data.second[at : at + step]))
         for at in range(0, len(data), step)
     ]
     return torch.cat(parts)
@@ -129,7 +129,7 @@ def _scores(network: Network, data: Pairs, params: Any) -> Any:
 def _qualities(scores: Any, data: Pairs, classes: int) -> dict[str, float]:
     if not classes:
         return {"mean_squared_error": float(_loss(scores, data, 0))}
-    told = scores.argmax(dim=1).numpy()
+    told = deep.array(scores.argmax(dim=1))
     return {"accuracy": float((told == data.labels).mean()), "cross_entropy": float(_loss(scores, data, classes))}
 
 
@@ -208,7 +208,7 @@ class Objects:
             if not 1 <= limit <= 5000:
                 raise UserError("The lengths of infer_max_seqlens lie between 1 and 5000")
         found = [tokens(row[name], self._vocabularies[side], f"{name} of instance {i}") for i, row in enumerate(rows)]
-        return torch.from_numpy(padded(found, limit))
+        return deep.tensor(padded(found, limit))
 
 
 def _row(name: str, values: list[float]) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from ..environment import UserError
+from ..environment import UserError, gpus
 from ..hyperparameters import Hyperparameter, Params, choice, integer, number, switch, text
 
 _UPDATERS = frozenset(
@@ -156,7 +156,7 @@ def for_library(params: Params) -> Params:
     if kept.get("objective") == "reg:linear":
         kept["objective"] = "reg:squarederror"
     if kept.get("tree_method") == "gpu_hist":
-        kept["tree_method"] = "hist"
+        kept |= {"tree_method": "hist", "device": "cuda" if gpus() else "cpu"}
     updaters = [u.strip() for u in str(kept.get("updater", "")).split(",") if u.strip()]
     if kept.get("booster") != "gblinear" and kept.get("process_type") != "update":
         kept.pop("updater", None)  # tree updaters of old releases; tree_method chooses them now

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..environment import TrainingEnvironment, UserError, fail, training
+from ..environment import TrainingEnvironment, UserError, fail, gpus, training
 from ..readers.table import Table, concatenate
 from . import hyperparameters, metrics, model
 from .data import read_channel
@@ -65,7 +65,7 @@ def _train(environment: TrainingEnvironment) -> None:
     weights = params.get("csv_weights") == 1
     train = _read(environment, "train", weights)
     validation = _read(environment, "validation", weights) if "validation" in environment.channels else None
-    _say("Determined 0 GPU(s) available on the instance.")
+    _say(f"Determined {gpus()} GPU(s) available on the instance.")
     if len(environment.hosts) > 1:
         _distributed(environment, params, train, validation)
     else:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...clock import now
+from ...executors import accelerators
 from ...executors.archives import ArchiveError, unpack
 from ...executors.local import uid_of
 from ...executors.spec import Mount, ProcessSpec
@@ -28,7 +29,7 @@ from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
 from . import models, packages
 from .images import resolve, script
-from .instances import memory_limit
+from .instances import instance, memory_limit
 from .runtime_environment import base_environment
 
 Json = dict[str, Any]
@@ -347,6 +348,8 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
             "CLARY_MEMORY_BYTES": str(memory(variant)),
         }  # fmt: skip
         library = (Mount(str(library_folder(platform, row, fleet, variant)), "/opt/ml/models"),)
+    gpus = range(min(accelerators.count(), instance(variant.get("InstanceType", "")).accelerators))  # all share them
+    environment |= accelerators.environment(gpus)
     environment |= container.get("Environment") or {}
     scripted = "SAGEMAKER_PROGRAM" in environment or not runtime.serve
     for name in ("io", "tmp"):
@@ -368,6 +371,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
             Mount(str(artifacts), "/opt/ml/model"),
             Mount(str(slot.folder / "io"), "/run/clary", True),
             Mount(str(slot.folder / "tmp"), "/tmp", True),
+            *accelerators.mounts(gpus),
             *library,
         ),
         hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),

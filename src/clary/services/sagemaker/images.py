@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
 import sys
 from collections.abc import Mapping
@@ -32,11 +33,14 @@ class _Framework:
 
 _PYTORCH = _Framework("pytorch", "torch", "deep")
 _TRANSFORMERS = _Framework("huggingface", "torch", "deep", ("transformers",))
+_SMALL = sys.platform == "linux" and platform.machine() == "x86_64"  # where a build without GPUs exists
+_TENSORFLOW = _Framework("tensorflow", "numpy", "", ("tensorflow-cpu" if _SMALL else "tensorflow",))
 _FRAMEWORKS = {
     "sagemaker-scikit-learn": _Framework("scikit-learn", "sklearn"),
     "pytorch-training": _PYTORCH, "pytorch-inference": _PYTORCH, "sagemaker-pytorch": _PYTORCH,
     "huggingface-pytorch-training": _TRANSFORMERS, "huggingface-pytorch-inference": _TRANSFORMERS,
-    "tensorflow-training": _Framework("tensorflow", "numpy", "", ("tensorflow",)),
+    "tensorflow-training": _TENSORFLOW, "tensorflow-inference": _TENSORFLOW, "sagemaker-tensorflow": _TENSORFLOW,
+    "sagemaker-tensorflow-scriptmode": _TENSORFLOW, "sagemaker-tensorflow-serving": _TENSORFLOW,
 }  # fmt: skip
 """By repository."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ....executors import accelerators
 from ....executors.local import uid_of
 from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
@@ -14,7 +15,7 @@ from ....settings import Settings
 from ....store.rows import Row
 from .. import packages
 from ..images import resolve, script
-from ..instances import memory_limit
+from ..instances import instance, memory_limit
 from ..runtime_environment import base_environment
 
 Json = dict[str, Any]
@@ -135,6 +136,9 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         if not local.startswith("/opt/ml/"):
             mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
     environment |= row.spec.get("Environment") or {}
+    gpus = _gpus(row, host)
+    environment = {**accelerators.environment(gpus), **environment}
+    mounts += accelerators.mounts(gpus)
     installed = packages.mounted(platform, host.folder.parent / packages.NOTE, environment)
     mounts += installed
     if entry:
@@ -158,6 +162,14 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         sandbox=platform.settings.sandbox,
         supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )
+
+
+def _gpus(row: Row, host: Host) -> list[int]:
+    """A host's part of the job's GPUs; hosts share one where there are more hosts than GPUs."""
+    whole, each = row.private.get("gpus") or [], instance(host.instance_type).accelerators
+    if not each or not whole:
+        return []
+    return [n for i, n in enumerate(whole) if i // each == host.index] or [whole[host.index % len(whole)]]
 
 
 def _addresses(row: Row, all_hosts: list[Host]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -79,7 +79,8 @@ class TrainingReconciler:
             status, again = await self._keep(row, status) if job.over else (status, 0)
         elif decided.job.over or decided.job.attempts > job.attempts:
             await self._make_room(row)
-        return Outcome(status, _private(row, decided.job), primary(decided.job), again)
+        gpus = (await self._capacity()).gpus(row.key)
+        return Outcome(status, _private(row, decided.job, gpus), primary(decided.job), again)
 
     # ---- warm pools ------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class TrainingReconciler:
         ledger = await self._capacity()
         if job.phase in BEGINNING:
             return Seen(waits="" if job.stop else self._ask(ledger, row)), {}
-        ledger.holds(row.key, need(self._platform.settings, row))
+        ledger.holds(row.key, need(self._platform.settings, row), row.private.get("gpus", ()))
         match job.phase:
             case "Downloading":
                 return self._see_inputs(row), {}
@@ -143,7 +144,7 @@ class TrainingReconciler:
             if self._ledger is None:
                 self._ledger = Ledger(machine(self._platform.settings))
                 for row in running:
-                    self._ledger.holds(row.key, need(self._platform.settings, row))
+                    self._ledger.holds(row.key, need(self._platform.settings, row), row.private.get("gpus", ()))
                 for row in kept:
                     self._ledger.keep(row.key, need(self._platform.settings, row), pools.likeness(row))
         return self._ledger
@@ -299,8 +300,10 @@ def _job(row: Row) -> Job:
     )  # fmt: skip
 
 
-def _private(row: Row, job: Job) -> Json:
+def _private(row: Row, job: Job, gpus: Sequence[int]) -> Json:
     found: Json = {"phase": job.phase, "began": job.began, "verdict": asdict(job.verdict) if job.verdict else None}
+    if gpus:
+        found["gpus"] = list(gpus)
     if "pool" in row.private:
         found["pool"] = row.private["pool"]
     if job.attempts:
