@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,15 +13,24 @@ from torch import nn
 from .checkpoints import Tree
 from .environment import UserError, gpus
 
+_PRODUCTS = 4_000_000  # for which another thread is worth while: some 100 µs
+
 
 def preload() -> None:
     """Import what torch imports only when the first optimizer is made: as much again as it is itself."""
     optimizer("adam", [nn.Parameter(torch.zeros(1))], 0.1)
+    with contextlib.suppress(ImportError):
+        import gensim.models  # noqa: F401  # BlazingText's word vectors
 
 
-def begin() -> None:
-    """Before a network is made for training: on a GPU if the job has one; the same job gives the same model."""
+def begin(products: int) -> None:
+    """Before a network is made for training: on a GPU if the job has one; the same job gives the same model.
+
+    ``products`` are those of the largest matrix product of a step: threads that share little work cost more than they
+    do.
+    """
     torch.manual_seed(0)
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), products // _PRODUCTS)))
     if gpus() and torch.cuda.is_available():
         torch.set_default_device("cuda")
 

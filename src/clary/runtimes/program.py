@@ -24,7 +24,7 @@ from typing import BinaryIO, NoReturn
 _TAIL_BYTES = 64 << 10
 _INSTALLS = re.compile(rb"\bpip[0-9]*\b.*\binstall\b", re.DOTALL)
 _LOOKED_AT = 1 << 20
-_EARLY = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMEXPR_", "LD_", "MALLOC_")
+_EARLY = ("PYTHON", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMEXPR_", "LD_", "MALLOC_")
 
 
 def forkable(environment: Mapping[str, str]) -> bool:

@@ -29,7 +29,7 @@ _BATCH, _SHARE = 16, 2000  # texts that are learnt from at once: so many, or one
 def train(job: Job) -> Path:
     """Learn, and write ``model.bin``."""
     params = job.params
-    deep.begin()
+    deep.begin(_BATCH * params["vector_dim"])
     texts = [_ended(t) for t in _read(job, "train")]
     held_out = [_ended(t) for t in _read(job, "validation")] if job.has("validation") else []
     vocabulary = Vocabulary.of(texts, params["min_count"])

@@ -44,15 +44,15 @@ class Frequency:
             raise ValueError(text)
         return at if self.unit == "W" else at.astype(f"M8[{self.unit}]")
 
-    def times(self, start: np.datetime64, first: int, count: int) -> Any:
-        """The times of some steps after the start."""
-        steps = (first + np.arange(count)) * self.count
+    def times(self, start: Any, first: Any, count: int) -> Any:
+        """The times of some steps after the start, or for several starts and firsts those of each."""
+        steps = (np.asarray(first)[..., None] + np.arange(count)) * self.count
         if self.unit == "W":
-            return start + (7 * steps).astype("m8[D]")
-        return start + steps.astype(f"m8[{self.unit}]")
+            return np.asarray(start)[..., None] + (7 * steps).astype("m8[D]")
+        return np.asarray(start)[..., None] + steps.astype(f"m8[{self.unit}]")
 
-    def features(self, start: np.datetime64, first: int, count: int) -> Floats:
-        """[steps, features], each between -0.5 and 0.5, and the age of the series."""
+    def features(self, start: Any, first: Any, count: int) -> Floats:
+        """[…, steps, features], each between -0.5 and 0.5, and the age of the series."""
         times = self.times(start, first, count)
         day, year = times.astype("M8[D]"), times.astype("M8[Y]")
         month = times.astype("M8[M]")
@@ -72,8 +72,8 @@ class Frequency:
             found.append(np.minimum(since_year // 7, 52) / 52)
         if self.unit == "M":
             found.append((month.astype(int) % 12) / 11)
-        age = np.log10(2.0 + np.maximum(first + np.arange(count), 0))
-        return np.stack([*(np.asarray(f) - 0.5 for f in found), age], axis=1).astype(np.float32)
+        age = np.log10(2.0 + np.maximum(np.asarray(first)[..., None] + np.arange(count), 0))
+        return np.stack([*(np.asarray(f) - 0.5 for f in found), age], axis=-1).astype(np.float32)
 
     def lags(self, longest: int) -> list[int]:
         """How many steps back a step looks, nearest first; none further than the longest series reaches."""

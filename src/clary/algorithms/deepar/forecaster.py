@@ -40,14 +40,18 @@ class Forecaster:
 
     # ---- windows ---------------------------------------------------------------------------------------------------
 
-    def _window(self, series: Series, start: int, length: int) -> tuple[Floats, Floats]:
-        """The target from ``max(lags)`` before a step on, NaN where nothing is known; the calendar from the step on."""
+    def _windows(self, series: Sequence[Series], starts: Sequence[int], length: int) -> tuple[Any, Any]:
+        """Each target from ``max(lags)`` before a step on, NaN where nothing is known; the calendars from it on."""
+        calendars = self.frequency.features(np.array([s.start for s in series]), np.array(starts), length)
+        found = [self._window(s, at, c, length) for s, at, c in zip(series, starts, calendars, strict=True)]
+        return deep.tensor(np.stack([v for v, _ in found])), deep.tensor(np.stack([c for _, c in found]))
+
+    def _window(self, series: Series, start: int, calendar: Floats, length: int) -> tuple[Floats, Floats]:
         back = max(self.lags)
         values = np.full(back + length, np.nan, dtype=np.float32)
         low, high = max(0, start - back), min(len(series.target), start + length)
         if high > low:
             values[low - start + back : high - start + back] = series.target[low:high]
-        calendar = self.frequency.features(series.start, start, length)
         if self.config["num_dynamic_feat"]:
             known = np.zeros((length, len(series.features)), dtype=np.float32)
             a, b = max(0, start), min(series.features.shape[1], start + length)
@@ -80,9 +84,6 @@ class Forecaster:
         scaled = (past - level[:, None, None]) / scale[:, None, None]
         return torch.cat([torch.nan_to_num(scaled) * seen, seen.float(), calendar], dim=2)
 
-    def _tensors(self, windows: Sequence[tuple[Floats, Floats]]) -> tuple[Any, Any]:
-        return deep.tensor(np.stack([v for v, _ in windows])), deep.tensor(np.stack([c for _, c in windows]))
-
     def _categories(self, series: Sequence[Series]) -> Any:
         count = len(self.config["cardinality"])
         return torch.tensor([s.categories[:count] for s in series], dtype=torch.int64).reshape(len(series), count)
@@ -92,8 +93,7 @@ class Forecaster:
     def loss(self, series: Sequence[Series], starts: Sequence[int]) -> Any:
         """The mean loss of windows of context and horizon that begin at ``starts``; missing values count nothing."""
         length = self.context + self.horizon
-        windows = [self._window(s, at, length) for s, at in zip(series, starts, strict=True)]
-        values, calendar = self._tensors(windows)
+        values, calendar = self._windows(series, starts, length)
         back = max(self.lags)
         target = values[:, back:]
         level, scale = self._scaling(target[:, : self.context])
@@ -117,8 +117,8 @@ class Forecaster:
     def forecast(self, series: Sequence[Series], samples: int) -> Floats:
         """[series, samples, horizon]: what may come after the end of each series."""
         self.network.eval()
-        windows = [self._window(s, len(s.target) - self.context, self.context + self.horizon) for s in series]
-        values, calendar = self._tensors(windows)
+        starts = [len(s.target) - self.context for s in series]
+        values, calendar = self._windows(series, starts, self.context + self.horizon)
         back, context = max(self.lags), self.context
         values[:, back + context :] = float("nan")
         level, scale = self._scaling(values[:, back : back + context])

@@ -33,7 +33,7 @@ _MAX_DRAWN = 20_000_000  # numbers that a request may make us draw
 def train(job: Job) -> None:
     """Learn from random windows; the best epoch counts."""
     params, report = job.params, job.report
-    deep.begin()
+    deep.begin(params["mini_batch_size"] * 4 * params["num_cells"] ** 2)
     frequency = Frequency.of(params["time_freq"])
     series = _read(job, "train", frequency)
     model = Forecaster(_config(params, series, frequency))

@@ -49,7 +49,7 @@ class Network(nn.Module):
 def train(job: Job) -> None:
     """Tell real pairs from random addresses and from shuffled ones."""
     params, report = job.params, job.report
-    deep.begin()
+    deep.begin(params["mini_batch_size"] * params["vector_dim"] ** 2)
     entities, addresses = _read(job, "train")
     held_out = _read(job, "validation") if job.has("validation") else None
     network = Network(params["num_entity_vectors"], params["vector_dim"], params["num_ip_encoder_layers"])

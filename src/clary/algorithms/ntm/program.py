@@ -30,9 +30,9 @@ _SHOWN = 10  # words of a topic that the log shows, and that its quality is meas
 def train(job: Job) -> None:
     """Learn epoch by epoch; the best one counts."""
     params, report = job.params, job.report
-    deep.begin()
     words, topics = params["feature_dim"], params["num_topics"]
     layers = [int(v) for v in params["encoder_layers"] or (3 * topics, 2 * topics)]
+    deep.begin(params["mini_batch_size"] * words * max(layers))
     network = Network(words, topics, layers, params["encoder_layers_activation"], params["batch_norm"])
     optimizer = deep.optimizer(
         params["optimizer"], network.parameters(), params["learning_rate"], params["weight_decay"]

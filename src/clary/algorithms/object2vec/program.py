@@ -25,7 +25,7 @@ from .pairs import Pairs, padded, read, tokens
 def train(job: Job) -> None:
     """Learn epoch by epoch; the best one counts."""
     params, report = job.params, job.report
-    deep.begin()
+    deep.begin(params["mini_batch_size"] * params["enc_dim"] * params["enc0_token_embedding_dim"])
     classes = params["num_classes"] if params["output_layer"] == "softmax" else 0
     data = _read(job, "train")
     held_out = _read(job, "validation") if job.has("validation") else None

@@ -18,5 +18,5 @@ def base_environment(platform: Platform, row: Row, role_arn: str, seconds: float
     endpoint = address(platform.settings)
     return {
         **system(), **credentials(platform, row.account, row.region, role_arn, "SageMaker", seconds + 86400),
-        **_PIP, "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint, "OMP_WAIT_POLICY": "PASSIVE",
+        **_PIP, "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint, "GOMP_SPINCOUNT": "10000",
     }  # fmt: skip
