@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from . import bootstrap
 from .clock import now
 from .provider.platform import Platform
+from .services.sagemaker import packages
 from .store.metrics import MetricRows
 from .store.object import load_segments
 from .store.schema import (
@@ -49,6 +50,9 @@ async def running(platform: Platform) -> AsyncIterator[None]:
                 removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)
+                removed = await asyncio.to_thread(packages.sweep, platform, platform.settings.packages_days * 86400)
+                if removed:
+                    log.info("removed %d sets of packages that nothing needed lately", removed)
             await asyncio.sleep(_EVERY_SECONDS)
 
     task = asyncio.create_task(work())

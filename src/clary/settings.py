@@ -47,6 +47,9 @@ class Settings:
         60.0,
         "How long after its first failure an asynchronous call of a function is repeated; twice as long after that.",
     )
+    packages_days: float = _setting(
+        30.0, "How long packages of users' code stay installed after they were last needed."
+    )
     log_level: str = _setting("info", "Level of the platform's own log.")
     zygote: bool = _setting(
         True,

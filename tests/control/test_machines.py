@@ -278,7 +278,9 @@ def test_a_process_sees_gpus_only_when_it_has_some(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "nvidia-caps").mkdir()
     assert accelerators.count(tmp_path) == 2
-    assert accelerators.mounts([], tmp_path) == [] and accelerators.environment([], tmp_path) == {"CUDA_VISIBLE_DEVICES": ""}
+    assert accelerators.mounts([], tmp_path) == [] and accelerators.environment([], tmp_path) == {
+        "CUDA_VISIBLE_DEVICES": ""
+    }
     shown = {m.target for m in accelerators.mounts([1], tmp_path)}
     assert shown == {"/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm"}
     assert accelerators.environment([1], tmp_path) == {"CUDA_VISIBLE_DEVICES": "1"}

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import platform as machine
+import shutil
 import sys
 import threading
 from importlib.metadata import distributions
 from pathlib import Path
 
+from ...clock import now
 from ...control.activities import Cancelled
 from ...executors import files
 from ...executors.local import LocalExecutor, explain, uid_of
@@ -66,7 +68,8 @@ def ensure(
         if cancel.is_set():
             raise Cancelled
     try:
-        if folder(platform, digest).is_dir():
+        if (made := folder(platform, digest)).is_dir():
+            os.utime(made)
             return digest, f"Dependencies of {FILE} are installed already ({digest[:12]})\n"
         return digest, _make(platform, code, digest, network, cancel, more)
     finally:
@@ -76,6 +79,33 @@ def ensure(
 def folder(platform: Platform, digest: str) -> Path:
     """Where an environment lies."""
     return platform.settings.folder / "environments" / digest
+
+
+def sweep(platform: Platform, older_than: float) -> int:
+    """Remove environments that nobody asked for since; how many there were. Those of jobs and replicas that are there stay."""
+    root = platform.settings.folder
+    for gone in (root / "environments").glob(".*.gone"):  # a removal that was cut off
+        shutil.rmtree(gone)
+    old = [p for p in (root / "environments").glob("[0-9a-f]*") if p.stat().st_mtime < now() - older_than]
+    if not old:
+        return 0
+    notes = [*(root / "runs").glob(f"*/{NOTE}"), *(root / "runs").glob(f"*/models/.*.{NOTE}")]
+    used = {note.read_text().strip() for note in notes}
+    removed = 0
+    for path in old:
+        with _turns_guard:
+            turn = _turns.setdefault(path.name, threading.Lock())
+        if path.name in used or not turn.acquire(blocking=False):
+            continue
+        try:
+            if path.stat().st_mtime < now() - older_than:  # nobody has asked meanwhile
+                gone = path.with_name(f".{path.name}.gone")
+                os.rename(path, gone)
+                shutil.rmtree(gone)
+                removed += 1
+        finally:
+            turn.release()
+    return removed
 
 
 def mounted(platform: Platform, note: Path, environment: dict[str, str]) -> tuple[Mount, ...]:
