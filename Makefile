@@ -34,12 +34,12 @@ $(BIN)/.algorithms: requirements/algorithms.txt $(BIN)/.installed
 	@$(UV) pip install --python .envs/$*/bin/python --no-deps --requirements $<
 	@touch $@
 
-# A client in another language; where there is no Node.js its test says so and is skipped.
-.envs/node/.installed: requirements/node/package.json requirements/node/package-lock.json
-	@echo "Setting up the client environment node (once) …"
-	@mkdir -p .envs/node
-	@cp requirements/node/package.json requirements/node/package-lock.json .envs/node/
-	@if command -v npm > /dev/null; then npm --prefix .envs/node ci --no-audit --no-fund --loglevel=error; fi
+# Clients in JavaScript; where there is no Node.js their tests say so and are skipped.
+.envs/node/.installed .envs/cdk/.installed: .envs/%/.installed: requirements/%/package.json requirements/%/package-lock.json
+	@echo "Setting up the client environment $* (once) …"
+	@mkdir -p .envs/$*
+	@cp requirements/$*/package.json requirements/$*/package-lock.json .envs/$*/
+	@if command -v npm > /dev/null; then npm --prefix .envs/$* ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
 
 quickstart: $(BIN)/.installed .envs/sdk-v2/.installed ## train, deploy and call XGBoost on an empty platform
@@ -60,7 +60,7 @@ fix: $(BIN)/.installed ## format, and mend what can be mended
 	@$(BIN)/ruff format --quiet src tests examples bench docs
 	@$(BIN)/python docs/generate.py
 
-test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed .envs/node/.installed ## everything
+test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed .envs/node/.installed .envs/cdk/.installed ## everything
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 fast: $(BIN)/.algorithms ## the tests that need no client environments

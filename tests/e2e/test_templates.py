@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import bucket, csv, deploy, job, table, train
-from tests.platform import Platform
+from tests.platform import CLARY, Platform, run
 from tests.services.test_http_apis import ask
 
 from .test_clients import environment
@@ -150,3 +150,38 @@ def test_a_serverless_project_is_deployed(sqlite_platform: Platform, endpoint: s
     again = sam(sqlite_platform, project, "deploy", *given, *named, "--no-fail-on-empty-changeset")
     assert "No changes to deploy. Stack serverless is up to date" in again
     sam(sqlite_platform, project, "delete", "--stack-name", "serverless", "--no-prompts", "--region", "us-east-1")
+
+
+def test_the_cdk_deploys_an_endpoint_with_its_api(sqlite_platform: Platform, endpoint: str) -> None:
+    """``cdk bootstrap``, ``deploy``, ``diff`` and ``destroy``, as the execution role."""
+    folder = ROOT / ".envs" / "cdk"
+    if shutil.which("node") is None or not (folder / "node_modules").exists():
+        pytest.skip("there is no Node.js here, or `make test` has not set its environment up")
+    app = folder / "example"  # libraries are found from where the program lies
+    shutil.rmtree(app, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "cdk", app)
+
+    def cdk(*words: str) -> str:
+        command = [CLARY, "run", "--", str(folder / "node_modules" / ".bin" / "cdk"), *words]
+        found = run(command, {**sqlite_platform.environment, "CDK_DISABLE_CLI_TELEMETRY": "true"}, cwd=app)
+        return found.stdout + found.stderr
+
+    assert "bootstrapped." in cdk("bootstrap")
+    assert "bootstrapped (no changes)." in cdk("bootstrap")
+    model = sqlite_platform.client("sagemaker").describe_model(ModelName=endpoint)
+    data = model["PrimaryContainer"]["ModelDataUrl"]
+    given = ["--require-approval", "never", "--parameters", f"ModelData={data}"]
+    printed = cdk("deploy", *given)
+    url = re.search(r"Served\.Url = (\S+)", printed)
+    assert url, printed
+    row = csv(table()[:1, 1:]).decode().strip()
+    called = subprocess.run(
+        ["curl", "-s", "-X", "POST", url[1], "-H", "content-type: text/csv", "-d", row],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert 0 < float(json.loads(called.stdout)["prediction"]) < 1
+    assert "Served (no changes)" in cdk("deploy", *given)
+    printed = cdk("diff", *given[2:])
+    assert "There were no differences" in printed and "Could not create a change set" not in printed
+    assert "Served: destroyed" in cdk("destroy", "--force")
+    assert not sqlite_platform.client("sagemaker").list_endpoints(NameContains="Served")["Endpoints"]

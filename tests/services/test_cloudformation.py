@@ -273,6 +273,7 @@ def test_change_sets(platform: Platform, name: str) -> None:
     assert platform.client("ssm").get_parameter(Name=f"/{name}/p")["Parameter"]["Value"] == "2"
     with pytest.raises(ClientError, match="does not exist"):
         client.describe_change_set(StackName=name, ChangeSetName="c9")
+    client.delete_change_set(StackName=name, ChangeSetName="c9")  # gone is gone
 
 
 @pytest.mark.parametrize(

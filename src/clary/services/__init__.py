@@ -11,6 +11,7 @@ def install_all(platform: Platform) -> None:
         autoscaling,
         cloudformation,
         cloudwatch,
+        ecr,
         functions,
         iam,
         logs,
@@ -26,7 +27,7 @@ def install_all(platform: Platform) -> None:
     metering.install(platform)
     for module in (
         s3, sts, iam, logs, cloudwatch, autoscaling, sagemaker, sagemaker_runtime, functions, http, rest, ssm,
-        cloudformation,
+        ecr, cloudformation,
     ):  # fmt: skip
         provider = module.install(platform)
         platform.providers[provider.name] = provider

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from typing import Any
 
 from ...clock import now
 from ...provider.context import Context
-from ...provider.errors import ValidationError, coded
+from ...provider.errors import AwsError, ValidationError, coded
 from ...store.rows import Row
 from . import cloudformation
 from . import template as templates
@@ -18,6 +19,12 @@ from .stacks import begin, changes, check_updatable, new_stack, planned
 
 Json = dict[str, Any]
 _NOTHING = "The submitted information didn't contain changes. Submit different information to create a change set."
+
+
+class ChangeSetNotFound(AwsError):
+    """A change set that is not there."""
+
+    status = 404
 
 
 def _find(ctx: Context, request: Json) -> Row:
@@ -34,7 +41,7 @@ def _find(ctx: Context, request: Json) -> Row:
         and lookup(ctx.tx, ctx.account, ctx.region, stack) is None
     ):
         raise ValidationError(f"Stack [{stack}] does not exist")
-    raise coded("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
+    raise ChangeSetNotFound(f"ChangeSet [{name}] does not exist")
 
 
 @cloudformation.operation
@@ -181,6 +188,7 @@ def execute_change_set(ctx: Context, request: Json) -> Json:
 
 @cloudformation.operation
 def delete_change_set(ctx: Context, request: Json) -> Json:
-    """Forget a change set."""
-    ctx.tx.rows.delete(_find(ctx, request))
+    """Forget a change set; one that is not there is forgotten already."""
+    with contextlib.suppress(ChangeSetNotFound):
+        ctx.tx.rows.delete(_find(ctx, request))
     return {}

@@ -49,6 +49,7 @@ _BUCKET_DOCUMENTS = (
     ("BucketEncryption", "put_bucket_encryption", "ServerSideEncryptionConfiguration"),
     ("OwnershipControls", "put_bucket_ownership_controls", "OwnershipControls"),
     ("CorsConfiguration", "put_bucket_cors", "CORSConfiguration"),
+    ("LifecycleConfiguration", "put_bucket_lifecycle_configuration", "LifecycleConfiguration"),
 )
 
 
@@ -73,9 +74,36 @@ def _bucket_document(prop: str, given: Json) -> Json:
                 for r in given["CorsRules"]
             ]
         }
+    if prop == "LifecycleConfiguration":
+        return {"Rules": [_lifecycle_rule(rule) for rule in given.get("Rules") or ()]}
     flags = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     found: Json = typed(given, (), flags)
     return found
+
+
+def _lifecycle_rule(given: Json) -> Json:
+    """A rule of a bucket's lifecycle, in the spelling of the API."""
+    rule: Json = typed(
+        {k: given[k] for k in ("Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload") if k in given},
+        ("NoncurrentDays", "NewerNoncurrentVersions", "DaysAfterInitiation"),
+    )  # fmt: skip
+    if "Id" in given:
+        rule["ID"] = given["Id"]
+    rule["Filter"] = {"Prefix": given.get("Prefix", "")}
+    expiration = {
+        "ExpirationInDays": "Days",
+        "ExpirationDate": "Date",
+        "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
+    }
+    if found := {api: given[name] for name, api in expiration.items() if name in given}:
+        rule["Expiration"] = typed(found, ("Days",), ("ExpiredObjectDeleteMarker",))
+    if "NoncurrentVersionExpirationInDays" in given:
+        rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": int(given["NoncurrentVersionExpirationInDays"])}
+    transitions = given.get("Transitions") or ([given["Transition"]] if "Transition" in given else [])
+    names = {"TransitionInDays": "Days", "TransitionDate": "Date"}
+    if transitions:
+        rule["Transitions"] = [typed({names.get(k, k): v for k, v in t.items()}, ("Days",)) for t in transitions]
+    return rule
 
 
 def _bucket_settings(work: Work, name: str, old: Json, props: Json) -> Made:
@@ -103,6 +131,41 @@ def _bucket_policy(work: Work, props: Json) -> Made:
     text = policy if isinstance(policy, str) else json.dumps(policy)
     work.client("s3").put_bucket_policy(Bucket=props["Bucket"], Policy=text)
     return Made(props["Bucket"])
+
+
+def _repository(work: Work, props: Json) -> Made:
+    given: Json = {
+        "imageTagMutability": props.get("ImageTagMutability"), "encryptionConfiguration": _lower(props.get("EncryptionConfiguration")),
+        "imageScanningConfiguration": typed(_lower(props.get("ImageScanningConfiguration")), (), ("scanOnPush",)),
+    }  # fmt: skip
+    ecr, wanted = work.client("ecr"), {k: v for k, v in given.items() if v}
+    try:
+        ecr.create_repository(repositoryName=work.name, **wanted, **_lower_tags(props))
+    except ecr.exceptions.RepositoryAlreadyExistsException:
+        if not work.before:
+            raise
+    return _repository_settings(work, work.name, {}, props)
+
+
+def _lower(given: Json | None) -> Json:
+    return {k[:1].lower() + k[1:]: v for k, v in (given or {}).items()}
+
+
+def _lower_tags(props: Json) -> Json:
+    return {"tags": props["Tags"]} if props.get("Tags") else {}
+
+
+def _repository_settings(work: Work, name: str, old: Json, props: Json) -> Made:
+    ecr = work.client("ecr")
+    if policy := props.get("RepositoryPolicyText"):
+        text = policy if isinstance(policy, str) else json.dumps(policy)
+        ecr.set_repository_policy(repositoryName=name, policyText=text)
+    if lifecycle := (props.get("LifecyclePolicy") or {}).get("LifecyclePolicyText"):
+        ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=lifecycle)
+    if mutability := props.get("ImageTagMutability"):
+        ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability=mutability)
+    (found,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+    return Made(name, {"Arn": found["repositoryArn"], "RepositoryUri": found["repositoryUri"]})
 
 
 def _log_group(work: Work, props: Json) -> Made:
@@ -481,6 +544,7 @@ def _no_scaling_policy(work: Work, physical: str, props: Json) -> None:
 
 KINDS: dict[str, Kind] = {
     "AWS::S3::Bucket": Kind(_bucket, lambda w, i, p: gone(w.client("s3").delete_bucket, Bucket=i), _bucket_settings, ("BucketName",), "BucketName", 63, True),
+    "AWS::ECR::Repository": Kind(_repository, lambda w, i, p: gone(w.client("ecr").delete_repository, repositoryName=i, force=True), _repository_settings, ("RepositoryName", "EncryptionConfiguration"), "RepositoryName", 256, True),
     "AWS::Logs::LogGroup": Kind(_log_group, lambda w, i, p: gone(w.client("logs").delete_log_group, logGroupName=i), _log_settings, ("LogGroupName",), "LogGroupName"),
     "AWS::SSM::Parameter": Kind(_parameter, lambda w, i, p: gone(w.client("ssm").delete_parameter, Name=i), lambda w, i, o, p: _parameter(w, p), ("Name", "Type"), "Name"),
     "AWS::CloudWatch::Alarm": Kind(_alarm, lambda w, i, p: gone(w.client("cloudwatch").delete_alarms, AlarmNames=[i]), lambda w, i, o, p: _alarm(w, p), ("AlarmName",), "AlarmName"),

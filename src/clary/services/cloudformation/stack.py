@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from ...clock import now
@@ -52,15 +53,19 @@ def event(
         if kind == "AWS::CloudFormation::Stack" and logical == row.name
         else f"{logical}-{status}-{uuid.uuid4()}"
     )
+    before: list[Json] = private.get("events", [])
+    at = round(now(), 3)
+    if before and at <= before[-1]["Timestamp"]:  # clients sort by a time of milliseconds
+        at = round(before[-1]["Timestamp"] + 0.001, 3)
     found: Json = {
         "StackId": row.arn, "EventId": identifier, "StackName": row.name, "LogicalResourceId": logical,
-        "PhysicalResourceId": physical, "ResourceType": kind, "Timestamp": now(), "ResourceStatus": status,
+        "PhysicalResourceId": physical, "ResourceType": kind, "Timestamp": at, "ResourceStatus": status,
     }  # fmt: skip
     if reason:
         found["ResourceStatusReason"] = reason[:1024]
     if props is not None:
         found["ResourceProperties"] = json.dumps(props, default=str)
-    private["events"] = [*private.get("events", []), found][-MAX_EVENTS:]
+    private["events"] = [*before, found][-MAX_EVENTS:]
 
 
 def scope(tx: Transaction, row: Row, document: Json, parameters: Json, resources: Json, context: Context) -> Scope:
@@ -127,9 +132,9 @@ def capabilities(document: Json, given: list[str] | None) -> None:
     raise coded("InsufficientCapabilitiesException", f"Requires capabilities : [{needed}]", 400)
 
 
-def check_types(document: Json) -> None:
-    """Refuse types that nobody knows."""
-    kinds = {str(r["Type"]) for r in document["Resources"].values()}
+def check_types(document: Json, wanted: Iterable[str]) -> None:
+    """Refuse types that nobody knows, of the resources that are to be made."""
+    kinds = {str(document["Resources"][logical]["Type"]) for logical in wanted}
     unknown = sorted(kind for kind in kinds if catalogue.find(kind) is None)
     if unknown:
         raise ValidationError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")

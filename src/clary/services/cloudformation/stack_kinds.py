@@ -181,9 +181,12 @@ def _no_custom(work: Work, physical: str, props: Json) -> None:
 
 
 _CUSTOM = Kind(_custom, _no_custom, _changed_custom, ("ServiceToken",), ready=_custom_ready)
+_NOTHING = Kind(lambda work, props: Made(work.name), lambda work, physical, props: None, lambda work, i, o, p: Made(i))
 KINDS: dict[str, Kind] = {
     "AWS::CloudFormation::Stack": Kind(_stack, _no_stack, _changed_stack, limit=128, ready=_stack_ready),
     "AWS::CloudFormation::CustomResource": _CUSTOM,
+    "AWS::CDK::Metadata": _NOTHING,  # which constructs a template was made of, for AWS's statistics
+    "AWS::CloudFormation::WaitConditionHandle": _NOTHING,  # often there so that a template is not empty
 }
 
 

@@ -47,10 +47,11 @@ def planned(ctx: Context, row: Row, kind: str, request: Json, body: str) -> Json
         document = templates.parse(body)
         parameters = {k: v for k, v in parameters.items() if k in (document.get("Parameters") or {})}
     capabilities(document, request.get("Capabilities"))
-    check_types(document)
     names = static_scope(ctx.tx, row, document, parameters, ctx)
+    wanted = order(document, names)
+    check_types(document, wanted)
     check_rules(document, names)
-    for logical in order(document, names):
+    for logical in wanted:
         names.resolve(document["Resources"][logical].get("Properties") or {})
     secret = [
         n for n, about in (document.get("Parameters") or {}).items() if str(about.get("NoEcho", "")).lower() == "true"
