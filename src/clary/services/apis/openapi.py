@@ -83,10 +83,10 @@ def schemes(document: Json) -> dict[str, Json]:
     return {name: follow(document, scheme) for name, scheme in found.items()}
 
 
-def wanted(document: Json, operation: Json) -> list[str]:
-    """The names of the schemes that an operation wants."""
+def wanted(document: Json, operation: Json) -> list[tuple[str, list[str]]]:
+    """The names of the schemes that an operation wants, each with its scopes."""
     security = operation["security"] if "security" in operation else document.get("security") or []
-    return [name for choice in security for name in choice]
+    return [(name, list(scopes or ())) for choice in security for name, scopes in choice.items()]
 
 
 def integration(document: Json, operation: Json) -> Json | None:

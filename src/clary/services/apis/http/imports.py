@@ -74,12 +74,14 @@ def _fill(ctx: Context, api: str, document: Json) -> None:
             "RouteKey": "$default" if path == "/$default" else f"{verb} {path}",
             "Target": f"integrations/{integration}",
         }
-        for name in openapi.wanted(document, operation):
+        for name, scopes in openapi.wanted(document, operation):
             if name not in authorizers:
                 raise bad_request(
                     f"Invalid OpenAPI input. {verb} {path} wants the authorizer {name}, which is not defined."
                 )
             route |= {"AuthorizationType": authorizers[name][0], "AuthorizerId": authorizers[name][1]}
+            if scopes:
+                route["AuthorizationScopes"] = scopes
         if (operation.get("x-amazon-apigateway-auth") or {}).get("type") == "AWS_IAM":
             route["AuthorizationType"] = "AWS_IAM"
         if operation.get("operationId"):
@@ -98,6 +100,9 @@ def _authorizer(ctx: Context, api: str, name: str, about: Json) -> tuple[str, st
     ):  # fmt: skip
         if own in about:
             given[theirs] = about[own]
+    if "jwtConfiguration" in about:
+        settings = about["jwtConfiguration"] or {}
+        given["JwtConfiguration"] = {"Issuer": settings.get("issuer"), "Audience": settings.get("audience") or []}
     if sources := about.get("identitySource"):
         given["IdentitySource"] = [s.strip() for s in sources.split(",")]
     made = create_authorizer(ctx, {"ApiId": api, **given})

@@ -10,6 +10,7 @@ from ....store.rows import Row
 from ..errors import bad_request, conflict, not_found
 from ..functions import arn_of
 from ..hosts import new_id
+from ..tokens import issuer_problem
 from . import http
 from .api import find, paged
 
@@ -172,19 +173,31 @@ def delete_integration(ctx: Context, request: Json) -> None:
 # ---- authorizers ---------------------------------------------------------------------------------------------------
 
 
+_FUNCTION_DEFAULTS = {
+    "AuthorizerResultTtlInSeconds": 0, "EnableSimpleResponses": False, "AuthorizerPayloadFormatVersion": "1.0"
+}  # fmt: skip
+
+
 def _check_authorizer(authorizer: Json) -> None:
-    if authorizer["AuthorizerType"] != "REQUEST":
-        raise bad_request("Clary serves authorizers of type REQUEST (a Lambda function); JWT is not served yet.")
+    if authorizer["AuthorizerType"] == "JWT":
+        settings = authorizer.get("JwtConfiguration") or {}
+        if not settings.get("Issuer") or not settings.get("Audience"):
+            raise bad_request(
+                "JwtConfiguration with an Issuer and an Audience is required for authorizers of type JWT."
+            )
+        if problem := issuer_problem(settings["Issuer"]):
+            raise bad_request(problem)
+        return
     if arn_of(authorizer.get("AuthorizerUri", "")) is None:
         raise bad_request("AuthorizerUri must name a Lambda function.")
 
 
 @http.operation
 def create_authorizer(ctx: Context, request: Json) -> Json:
-    """A function that decides who may call."""
+    """What decides who may call: a function, or an issuer of tokens."""
     row, identifier = find(ctx, request["ApiId"]), new_id(6)
     authorizer = {
-        "AuthorizerResultTtlInSeconds": 0, "EnableSimpleResponses": False, "AuthorizerPayloadFormatVersion": "1.0",
+        **(_FUNCTION_DEFAULTS if request["AuthorizerType"] == "REQUEST" else {}),
         **_given(request, "AuthorizerId"), "AuthorizerId": identifier,
     }  # fmt: skip
     _check_authorizer(authorizer)

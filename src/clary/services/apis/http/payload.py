@@ -97,7 +97,7 @@ def _second(call: Call) -> Json:
         "timeEpoch": int(call.at * 1000),
     }  # fmt: skip
     if call.authorizer is not None:
-        context["authorizer"] = {"lambda": call.authorizer}
+        context["authorizer"] = call.authorizer
     found: Json = {
         "version": "2.0", "routeKey": call.route_key, "rawPath": call.path, "rawQueryString": call.query,
         "headers": headers, "requestContext": context, "isBase64Encoded": encoded,
@@ -126,7 +126,7 @@ def _first(call: Call) -> Json:
             "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn",
         )
     )  # fmt: skip
-    authorizer = {"claims": None, "scopes": None} if call.authorizer is None else call.authorizer
+    ((_, authorizer),) = (call.authorizer or {"jwt": {"claims": None, "scopes": None}}).items()
     return {
         "version": "1.0", "resource": resource, "path": call.path, "httpMethod": call.method,
         "headers": dict(call.headers), "multiValueHeaders": {k: [v] for k, v in call.headers.items()},

@@ -21,7 +21,7 @@ from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
-from .. import proxying
+from .. import proxying, tokens
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed
 from ..lives import Lives
@@ -57,11 +57,12 @@ class Live:
 
 
 class Refused(Exception):
-    """A request that gets an answer of the gateway's own."""
+    """A request that gets an answer of the gateway's own; ``challenge`` says what is wrong with its token."""
 
-    def __init__(self, status: int, text: str):
+    def __init__(self, status: int, text: str, challenge: str = ""):
         super().__init__(text)
         self.status = status
+        self.challenge = challenge
 
 
 class Server:
@@ -71,6 +72,7 @@ class Server:
         self._platform = platform
         self._lives = Lives(platform, KIND, Live)
         self._buckets = Buckets()
+        self._tokens = tokens.Verifier()
         self._decisions: dict[tuple[str, ...], tuple[float, Json | None]] = {}
 
     async def answer(self, request: Request, called: Called, signed: Signed) -> Response | None:
@@ -96,7 +98,8 @@ class Server:
                 result = replace(result, headers=[*kept, *headers])
         except Refused as error:
             body = json.dumps({"message": str(error)}, separators=(",", ":")).encode()
-            result = payload.Result(error.status, [("content-type", "application/json"), *headers], body)
+            told = [("www-authenticate", error.challenge)] if error.challenge else []
+            result = payload.Result(error.status, [("content-type", "application/json"), *told, *headers], body)
         self._count(live, stage, result.status, (time.perf_counter() - began) * 1000)
         return _response(result, request_id)
 
@@ -213,6 +216,8 @@ class Server:
         authorizer = served["authorizers"].get(route.get("AuthorizerId", ""))
         if authorizer is None:
             raise Refused(500, "Internal Server Error")
+        if authorizer["AuthorizerType"] == "JWT":
+            return replace(call, authorizer=await self._bearer(authorizer, route, call))
         sources = [_identity(call, s) for s in authorizer["IdentitySource"]]
         if any(s is None for s in sources):
             raise Refused(401, "Unauthorized")
@@ -229,7 +234,24 @@ class Server:
             decision = kept[1]
         if decision is None:
             raise Refused(403, "Forbidden")
-        return replace(call, authorizer=decision)
+        return replace(call, authorizer={"lambda": decision})
+
+    async def _bearer(self, authorizer: Json, route: Json, call: payload.Call) -> Json:
+        """What functions learn of the bearer of a token."""
+        wanted = list(route.get("AuthorizationScopes") or ())
+        token = next((t for s in authorizer["IdentitySource"] if (t := _identity(call, s))), None)
+        if token is None:
+            raise Refused(401, "Unauthorized", "Bearer")
+        settings = authorizer["JwtConfiguration"]
+        try:
+            claims = await self._tokens.claims(token, settings["Issuer"], settings.get("Audience") or [])
+            return {"jwt": {"claims": tokens.texts(claims), "scopes": tokens.check_scopes(claims, wanted)}}
+        except tokens.BadToken as error:
+            said = f'Bearer scope="{" ".join(wanted)}" error="invalid_token" error_description="{error}"'
+            raise Refused(401, "Unauthorized", said) from None
+        except tokens.ScopeMissing:
+            said = f'Bearer scope="{" ".join(wanted)}" error="insufficient_scope"'
+            raise Refused(403, "Forbidden", said) from None
 
     async def _decide(
         self, context: Context, live: Live, authorizer: Json, call: payload.Call, values: list[str], path: str

@@ -162,7 +162,7 @@ class _Filler:
         """Who may call."""
         found: Json = {"authorizationType": "NONE"}
         schemes = openapi.schemes(self._document)
-        for name in openapi.wanted(self._document, operation):
+        for name, _ in openapi.wanted(self._document, operation):
             scheme = schemes.get(name) or {}
             if name in self._authorizers:
                 found |= {"authorizationType": "CUSTOM", "authorizerId": self._authorizers[name]}

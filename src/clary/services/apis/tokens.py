@@ -1,0 +1,139 @@
+"""JSON Web Tokens: whether an issuer that an authorizer trusts made one, for us, now (RFC 7519, OpenID Discovery 1.0)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import orjson
+
+from . import proxying
+
+Json = dict[str, Any]
+_ALGORITHMS = ["RS256", "RS384", "RS512"]
+_KEPT_SECONDS = 7200.0
+_AGAIN_SECONDS = 60.0  # a key that is not known is looked for so often at most
+_TIMEOUT = 5.0
+_MAX_TOKEN = 8 << 10
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class BadToken(Exception):
+    """A token that is not taken; the text is AWS's ``error_description``."""
+
+
+class ScopeMissing(Exception):
+    """A token that is good, but not for this."""
+
+
+def issuer_problem(issuer: str) -> str:
+    """Why an issuer cannot be one; empty when it can."""
+    parts = urlsplit(issuer)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL):
+        return ""
+    return f"Caught exception when connecting to {issuer}/.well-known/openid-configuration for issuer {issuer}. Please try again later. Error: the issuer must be an https URL, or an http URL of this machine"
+
+
+@dataclass(slots=True)
+class _Keys:
+    by_id: dict[str, Any]
+    read: float
+
+
+class Verifier:
+    """Knows the keys of issuers, and looks at them again every two hours."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, _Keys] = {}
+
+    async def claims(self, token: str, issuer: str, audience: list[str]) -> Json:
+        """What a token says of its bearer. BadToken."""
+        if token[:7].lower() == "bearer ":
+            token = token[7:].strip()
+        if len(token) > _MAX_TOKEN:
+            raise BadToken("the token is too long")
+        try:
+            head = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError:
+            raise BadToken("signing method is invalid") from None
+        if head.get("alg") not in _ALGORITHMS:
+            raise BadToken("signing method is invalid")
+        key = await self._key(issuer, str(head.get("kid", "")))
+        try:
+            found: Json = jwt.decode(
+                token, key, algorithms=_ALGORITHMS, issuer=issuer, options={"verify_aud": False, "require": ["exp"]}
+            )
+        except jwt.ExpiredSignatureError:
+            raise BadToken("the token has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise BadToken("the token is not valid yet") from None
+        except jwt.InvalidIssuerError:
+            raise BadToken("the token's issuer does not match the configured issuer") from None
+        except jwt.InvalidTokenError:
+            raise BadToken("signature is invalid") from None
+        meant = found.get("aud", found.get("client_id"))
+        if not set([meant] if isinstance(meant, str) else meant or ()) & set(audience):
+            raise BadToken("the token does not have a valid audience")
+        return found
+
+    async def _key(self, issuer: str, identifier: str) -> Any:
+        known, now = self._keys.get(issuer), time.monotonic()
+        aged = known is None or now - known.read > _KEPT_SECONDS
+        missing = known is not None and identifier not in known.by_id and now - known.read > _AGAIN_SECONDS
+        if aged or missing:
+            known = self._keys[issuer] = _Keys(await _published(issuer), now)
+        assert known is not None
+        if identifier not in known.by_id:
+            raise BadToken("key with kid not found")
+        return known.by_id[identifier]
+
+
+async def _published(issuer: str) -> dict[str, Any]:
+    """The RSA keys that an issuer publishes."""
+    try:
+        about = await _document(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        documents = (await _document(str(about["jwks_uri"])))["keys"]
+        return {str(k.get("kid", "")): jwt.PyJWK(k).key for k in documents if k.get("kty") == "RSA"}
+    except (proxying.Unreachable, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError):
+        raise BadToken("OIDC discovery endpoint communication error") from None
+
+
+async def _document(url: str) -> Json:
+    if issuer_problem(url):
+        raise ValueError(url)
+    found = await proxying.ask("GET", url, {"accept": "application/json"}, b"", _TIMEOUT)
+    if found.status != 200:
+        raise ValueError(url)
+    return dict(orjson.loads(found.body))
+
+
+def scopes(claims: Json) -> list[str]:
+    """What a token permits, from ``scope`` or ``scp``."""
+    given = claims.get("scope", claims.get("scp")) or ""
+    return given.split() if isinstance(given, str) else [str(s) for s in given]
+
+
+def check_scopes(claims: Json, wanted: list[str]) -> list[str] | None:
+    """The token's scopes, where some are wanted and one of them is there; None where none is wanted. ScopeMissing."""
+    if not wanted:
+        return None
+    have = scopes(claims)
+    if not set(have) & set(wanted):
+        raise ScopeMissing
+    return have
+
+
+def texts(claims: Json) -> dict[str, str]:
+    """Claims as functions get them: all of them texts, lists in brackets."""
+    return {name: _text(value) for name, value in claims.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{' '.join(_text(v) for v in value)}]"
+    return orjson.dumps(value).decode()
