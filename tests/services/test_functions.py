@@ -212,7 +212,7 @@ def test_what_is_refused(platform: Platform, name: str) -> None:
         client.create_function,
         **{**new, "Code": {"ImageUri": "x"}, "PackageType": "Image"},
     )
-    code(invalid, "does not serve nodejs20.x", client.create_function, **{**new, "Runtime": "nodejs20.x"})
+    code(invalid, "does not serve ruby3.3", client.create_function, **{**new, "Runtime": "ruby3.3"})
     code(
         invalid, "Reserved keys used in this request: AWS_REGION", client.create_function,
         **{**new, "Environment": {"Variables": {"AWS_REGION": "x"}}},
@@ -479,8 +479,9 @@ def test_a_function_has_an_address(platform: Platform, name: str) -> None:
     until(lambda: url_ask(platform, url)[0] == 403)
     with pytest.raises(ClientError, match="FunctionUrlConfig exists for this Lambda function"):
         client.create_function_url_config(FunctionName=name, AuthType="NONE")
-    with pytest.raises(ClientError, match="RESPONSE_STREAM is not served yet"):
-        client.update_function_url_config(FunctionName=name, InvokeMode="RESPONSE_STREAM")
+    streaming = client.update_function_url_config(FunctionName=name, InvokeMode="RESPONSE_STREAM")
+    assert streaming["InvokeMode"] == "RESPONSE_STREAM"
+    assert client.update_function_url_config(FunctionName=name, InvokeMode="BUFFERED")["InvokeMode"] == "BUFFERED"
     version = client.publish_version(FunctionName=name)["Version"]
     client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
     other = client.create_function_url_config(FunctionName=name, Qualifier="live", AuthType="NONE")

@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
             response.headers["Transfer-Encoding"] = "chunked"
         else:
             response.headers["Content-Length"] = str(response.length)
-        self.transport.write(_head(response.status, response.headers))
+        self.transport.write(_head(response.status, response.headers, response.more))
         if bare:
             return
         body = response.body

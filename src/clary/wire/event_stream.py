@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
@@ -33,14 +33,23 @@ def _header(name: str, value: Any) -> bytes:
     return key + kind + struct.pack("!H", len(data)) + data
 
 
-def writer(shape: Shape, dialect: str) -> Callable[[Iterable[dict[str, Any]]], Iterator[bytes]]:
+Frames = Iterator[bytes] | AsyncIterator[bytes]
+
+
+def writer(shape: Shape, dialect: str) -> Callable[[Iterable[dict[str, Any]] | AsyncIterable[dict[str, Any]]], Frames]:
     """Frames for a stream of ``{event name: event}`` dicts; ``dialect`` is ``json`` or ``xml``."""
     events = {name: _event(name, member, dialect) for name, member in shape.members.items()}
 
-    def write(stream: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-        for event in stream:
-            ((name, value),) = event.items()
-            yield events[name](value)
+    def one(event: dict[str, Any]) -> bytes:
+        ((name, value),) = event.items()
+        return events[name](value)
+
+    async def later(stream: AsyncIterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+        async for event in stream:
+            yield one(event)
+
+    def write(stream: Iterable[dict[str, Any]] | AsyncIterable[dict[str, Any]]) -> Frames:
+        return later(stream) if isinstance(stream, AsyncIterable) else map(one, stream)
 
     return write
 

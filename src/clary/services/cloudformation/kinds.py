@@ -322,17 +322,20 @@ _FUNCTION = (
 )  # fmt: skip
 
 
-def _code(given: Json) -> Json:
+def _code(given: Json, runtime: str) -> Json:
     """A function's code; what stands in the template becomes an archive of one file."""
     if "ZipFile" not in given:
         return given
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
-        entry = zipfile.ZipInfo("index.py", (1980, 1, 1, 0, 0, 0))
+        script = runtime.startswith("nodejs")
+        entry = zipfile.ZipInfo("index.js" if script else "index.py", (1980, 1, 1, 0, 0, 0))
         entry.external_attr = 0o644 << 16
         packed.writestr(entry, given["ZipFile"])
-        if "cfnresponse" in given["ZipFile"]:
-            packed.writestr("cfnresponse.py", Path(__file__).with_name("cfnresponse.py").read_text())
+        helper = "cfn-response" if script else "cfnresponse"
+        if helper in given["ZipFile"]:
+            name = f"{helper}.js" if script else f"{helper}.py"
+            packed.writestr(f"node_modules/{name}" if script else name, Path(__file__).with_name(name).read_text())
     return {"ZipFile": out.getvalue()}
 
 
@@ -342,7 +345,7 @@ def _function(work: Work, props: Json) -> Made:
     try:
         made = client.create_function(
             FunctionName=work.name,
-            Code=_code(props["Code"]),
+            Code=_code(props["Code"], str(props.get("Runtime", ""))),
             **given,
             **only(props, "Architectures"),
             **_tag_map(props),
@@ -363,7 +366,7 @@ def _function_concurrency(work: Work, arn: str, props: Json) -> Made:
 def _changed_function(work: Work, name: str, old: Json, props: Json) -> Made:
     client = work.client("lambda")
     if old.get("Code") != props["Code"]:
-        client.update_function_code(FunctionName=name, **_code(props["Code"]))
+        client.update_function_code(FunctionName=name, **_code(props["Code"], str(props.get("Runtime", ""))))
     given = typed(only(props, *_FUNCTION), ("Timeout", "MemorySize"))
     return _function_concurrency(
         work, client.update_function_configuration(FunctionName=name, **given)["FunctionArn"], props

@@ -14,7 +14,7 @@ from ...provider.context import Context
 from ...provider.errors import coded
 from ...store.database import Transaction
 from ...store.rows import Row
-from . import code, functions, layers
+from . import code, functions, layers, node
 from .naming import LATEST, arn, conflict, find, find_version, invalid, parse
 
 Json = dict[str, Any]
@@ -91,6 +91,20 @@ async def create_function(ctx: Context, request: Json) -> Json:
     return await write(ctx, lambda: _create(ctx, name, request, kept))
 
 
+def _check_runtime(runtime: str) -> None:
+    if PYTHON.match(runtime):
+        return
+    if not node.RUNTIME.match(runtime):
+        raise invalid(
+            "Clary runs the runtimes of Python (python3.12 and its like) and of Node.js (nodejs22.x and its like); it does "
+            f"not serve {runtime} yet."
+        )
+    if not node.installed():
+        raise invalid(
+            f"The runtime {runtime} needs Node.js, and there is no node on the PATH that Clary was started with."
+        )
+
+
 def _create(ctx: Context, name: str, request: Json, kept: code.Code) -> Json:
     if ctx.get("Function", name) is not None:
         raise conflict(f"Function already exist: {name}")
@@ -149,10 +163,7 @@ def _check(ctx: Context, spec: Json, request: Json) -> None:
             f"must have value less than or equal to {_MAX_TIMEOUT}",
             400,
         )
-    if not PYTHON.match(spec["Runtime"]):
-        raise invalid(
-            f"Clary runs the Python runtimes (python3.12 and its like); it does not serve {spec['Runtime']} yet."
-        )
+    _check_runtime(spec["Runtime"])
     variables = (spec.get("Environment") or {}).get("Variables") or {}
     if taken := sorted(RESERVED & variables.keys()):
         raise invalid(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections import deque
@@ -29,7 +30,9 @@ from ...store.rows import Row
 from ...web import Connection, Connections
 from ..process_environment import credentials, system
 from . import code, layers
+from .node import node, node_program
 from .runtime_api import RuntimeApi
+from .streams import Stream
 
 Json = dict[str, Any]
 MAX_RESPONSE = 6_291_556
@@ -54,6 +57,7 @@ class Invocation:
     client_context: str = ""
     tail: bool = False  # the end of its log is wanted
     deadline: float = 0.0  # seconds since 1970
+    stream: Stream | None = None  # for a caller who takes pieces
     outcome: asyncio.Future[tuple[bytes, bool]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -118,7 +122,7 @@ class Environment:
         key = StreamKey(self.row.account, self.row.region, self.group, self.stream)
         (self._folder / STREAM).write_bytes(orjson.dumps(key))
         self._log = os.open(self._folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        runtime = self.row.spec["Runtime"].replace("python", "python:")
+        runtime = re.sub(r"^([a-z]+)", r"\1:", self.row.spec["Runtime"].removesuffix(".x"))
         arn = f"arn:aws:lambda:{self.row.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
         self._write(f"INIT_START Runtime Version: {runtime}.v1\tRuntime Version ARN: {arn}")
         await self._shipper.follow(self._folder / "log", key)
@@ -163,8 +167,13 @@ class Environment:
         ]
         if (opt := layers.merged(self._platform, spec.get("Layers") or [])) is not None:
             mounts += [Mount(str(entry), f"/opt/{entry.name}") for entry in sorted(opt.iterdir())]
+        way: Json = {"call": "clary.runtimes.function:main"}
+        if spec["Runtime"].startswith("nodejs"):
+            way = {"command": node_program()}
+            mounts += node().mounts
+            environment["NODE_PATH"] = "/opt/nodejs/node_modules:/var/task/node_modules"
         return ProcessSpec(
-            id=self._folder.name, folder=str(self._folder), call="clary.runtimes.function:main", environment=environment,
+            id=self._folder.name, folder=str(self._folder), **way, environment=environment,
             mounts=tuple(mounts), hostname="function", directory="/var/task",
             memory_bytes=(spec["MemorySize"] + _OURS_MB) << 20, uid=uid_of(f"fn-{self.row.uid}"),
             sandbox=self._platform.settings.sandbox,
@@ -237,7 +246,7 @@ class Environment:
             payload, failed = call.outcome.result()
             if failed:
                 return payload, "Unhandled", "error"
-            if len(payload) > MAX_RESPONSE:
+            if len(payload) > MAX_RESPONSE and not call.stream:
                 text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
                 return _fault("Function.ResponseSizeTooLarge", text), "Unhandled", "error"
             return payload, "", ""

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...store.rows import Key, Row
 from . import functions
 from .environments import Answer, Environments, Invocation, Throttled
 from .naming import LATEST, find, find_version
+from .streams import Stream
 
 Json = dict[str, Any]
 MAX_REQUEST = 6_291_456
@@ -70,12 +71,7 @@ async def invoke(ctx: Context, request: Json) -> Json:
     if kind == "Event":
         await _enqueue(ctx, found, request.get("Qualifier"), payload)
         return {"StatusCode": 202}
-    try:
-        context = base64.b64decode(request.get("ClientContext") or "").decode("latin-1")
-    except ValueError:
-        raise coded(
-            "InvalidRequestContentException", "Client context must be a valid Base64-encoded string.", 400
-        ) from None
+    context = _client_context(request)
     try:
         answer = await run(ctx.platform, found, payload, ctx.request_id, context, request.get("LogType") == "Tail")
     except Throttled as error:
@@ -86,6 +82,72 @@ async def invoke(ctx: Context, request: Json) -> Json:
     if request.get("LogType") == "Tail":
         result["LogResult"] = base64.b64encode(answer.log).decode()
     return result
+
+
+def _client_context(request: Json) -> str:
+    try:
+        return base64.b64decode(request.get("ClientContext") or "").decode("latin-1")
+    except ValueError:
+        raise coded(
+            "InvalidRequestContentException", "Client context must be a valid Base64-encoded string.", 400
+        ) from None
+
+
+@functions.operation
+async def invoke_with_response_stream(ctx: Context, request: Json) -> Json:
+    """Run a function and pass on what it writes, while it writes; a function that does not stream is one piece."""
+    payload = _payload(request.get("Payload"))
+    if len(payload) > MAX_REQUEST:
+        raise coded(
+            "RequestTooLargeException",
+            f"{len(payload)} byte payload is too large for the RequestResponse invocation type (limit {MAX_REQUEST} bytes)",
+            413, Type="User",
+        )  # fmt: skip
+    found = await _look(ctx, request)
+    if request.get("InvocationType") == "DryRun":
+        return {"StatusCode": 204, "EventStream": []}
+    tail = request.get("LogType") == "Tail"
+    begun = await begin(ctx, found, payload, ctx.request_id, _client_context(request), tail)
+    kind = begun.stream.content_type if begun.stream.used else "application/json"
+    return {
+        "StatusCode": 200, "ExecutedVersion": found.row.spec["Version"], "ResponseStreamContentType": kind,
+        "EventStream": _events(begun, tail),
+    }  # fmt: skip
+
+
+async def _events(begun: Begun, tail: bool) -> AsyncIterator[Json]:
+    async for piece in begun.stream.pieces():
+        yield {"PayloadChunk": {"Payload": piece}}
+    answer = await begun.answer
+    if not begun.stream.used and not answer.error:
+        yield {"PayloadChunk": {"Payload": answer.payload}}
+    last: Json = {"LogResult": base64.b64encode(answer.log).decode()} if tail else {}
+    if answer.error:
+        last |= {"ErrorCode": answer.error, "ErrorDetails": answer.payload.decode("utf-8", "replace")}
+    yield {"InvokeComplete": last}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A call whose response is read while it runs."""
+
+    stream: Stream
+    answer: asyncio.Task[Answer]
+
+
+async def begin(
+    ctx: Context, found: Target, payload: bytes, request_id: str, context: str = "", tail: bool = False
+) -> Begun:
+    """Start a call, and wait until it streams or has ended. AWS's error when it cannot be taken."""
+    stream = Stream()
+    task = asyncio.get_running_loop().create_task(run(ctx.platform, found, payload, request_id, context, tail, stream))
+    try:
+        await stream.begun()
+        if not stream.used:
+            await task
+    except Throttled as error:
+        raise throttled(error) from None
+    return Begun(stream, task)
 
 
 def throttled(error: Throttled) -> AwsError:
@@ -166,7 +228,13 @@ def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None
 
 
 async def run(
-    platform: Platform, found: Target, payload: bytes, request_id: str = "", context: str = "", tail: bool = False
+    platform: Platform,
+    found: Target,
+    payload: bytes,
+    request_id: str = "",
+    context: str = "",
+    tail: bool = False,
+    stream: Stream | None = None,
 ) -> Answer:
     """Run a call and count it; Throttled when it cannot be taken."""
     environments: Environments = platform.services["functions"]
@@ -177,13 +245,16 @@ async def run(
         dimensions = (("FunctionName", key[2]),)
         platform.services["meters"].add(MetricKey(*key[:2], "AWS/Lambda", metric, dimensions), value, unit)
 
-    call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context, tail)
+    call = Invocation(request_id or str(uuid.uuid4()), found.arn, payload, context, tail, stream=stream)
     count("ConcurrentExecutions", environments.concurrent(*key) + 1.0)
     try:
         answer = await environments.run(row, call, found.reserved)
     except Throttled:
         count("Throttles", 1.0)
         raise
+    finally:
+        if stream is not None:
+            await stream.put(None)
     count("Throttles", 0.0)
     count("Invocations", 1.0)
     count("Errors", 1.0 if answer.error else 0.0)
@@ -196,10 +267,21 @@ async def call(ctx: Context, name: str, payload: bytes, allowed: Callable[[Row, 
 
     Raises PermissionError when it says no, AwsError when there is no such function, Throttled.
     """
+    return await run(ctx.platform, await _permitted(ctx, name, allowed), payload, str(uuid.uuid4()))
+
+
+async def call_streaming(
+    ctx: Context, name: str, payload: bytes, allowed: Callable[[Row, str], bool] | None = None
+) -> Begun:
+    """The same, for who passes the response on while the function writes it."""
+    return await begin(ctx, await _permitted(ctx, name, allowed), payload, str(uuid.uuid4()))
+
+
+async def _permitted(ctx: Context, name: str, allowed: Callable[[Row, str], bool] | None) -> Target:
     found = await _look(ctx, {"FunctionName": name})
     if allowed is not None and not allowed(found.base, found.arn.removeprefix(found.base.arn).lstrip(":")):
         raise PermissionError(f"the policy of {found.arn} lets nobody in who asks like this")
-    return await run(ctx.platform, found, payload, str(uuid.uuid4()))
+    return found
 
 
 @functions.operation

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from ...web import Request, Response
+from .streams import MAX_STREAMED
 
 if TYPE_CHECKING:
     from .environments import Invocation
@@ -38,6 +40,9 @@ class RuntimeApi:
         path = request.path.removeprefix(_BASE)
         if request.method == "GET" and path == "invocation/next":
             return await self._next()
+        parts = path.split("/")
+        if request.headers.get("lambda-runtime-function-response-mode") == "streaming" and parts[-1] == "response":
+            return await self._streamed(parts[1], request)
         body = await request.body.read(_MAX_BODY)
         if request.method == "POST" and path == "init/error":
             self.init_error = body
@@ -45,7 +50,6 @@ class RuntimeApi:
             if self._current is not None and not self._current.outcome.done():
                 self._current.outcome.set_result((body, True))
             return _accepted()
-        parts = path.split("/")
         if request.method == "POST" and len(parts) == 3 and parts[0] == "invocation":
             return self._outcome(parts[1], parts[2], body)
         return Response(404, {"Content-Type": "application/json"}, b'{"errorMessage":"no such path"}')
@@ -65,12 +69,42 @@ class RuntimeApi:
             headers["Lambda-Runtime-Client-Context"] = call.client_context
         return Response(200, headers, call.event)
 
+    async def _streamed(self, request_id: str, request: Request) -> Response:
+        """A response in pieces; one that breaks off is followed by the call that tells why."""
+        call = self._current
+        if call is None or call.request_id != request_id or call.outcome.done():
+            return _refused()
+        whole: list[bytes] = []
+        size = 0
+        if call.stream is not None:
+            call.stream.begin(request.headers.get("content-type", ""))
+        async for piece in request.body:
+            size += len(piece)
+            if call.outcome.done():  # its time is over
+                return _refused()
+            if size > (MAX_STREAMED if call.stream is not None else _MAX_BODY):
+                text = f"Response payload size exceeded maximum allowed payload size ({MAX_STREAMED} bytes)."
+                fault = json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text})
+                call.outcome.set_result((fault.encode(), True))
+                return _refused()
+            if call.stream is not None:
+                await call.stream.put(piece)
+            else:
+                whole.append(piece)
+        if not call.outcome.done():
+            call.outcome.set_result((b"".join(whole), False))
+        return _accepted()
+
     def _outcome(self, request_id: str, what: str, body: bytes) -> Response:
         call = self._current
         if call is None or call.request_id != request_id or call.outcome.done() or what not in ("response", "error"):
-            return Response(400, {"Content-Type": "application/json"}, b'{"errorMessage":"Invalid request ID"}')
+            return _refused()
         call.outcome.set_result((body, what == "error"))
         return _accepted()
+
+
+def _refused() -> Response:
+    return Response(400, {"Content-Type": "application/json"}, b'{"errorMessage":"Invalid request ID"}')
 
 
 def _accepted() -> Response:

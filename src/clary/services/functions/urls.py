@@ -50,11 +50,6 @@ def _shown(ctx: Context, row: Row) -> Json:
     }  # fmt: skip
 
 
-def _check(spec: Json) -> None:
-    if spec["InvokeMode"] != "BUFFERED":
-        raise invalid("Clary serves function URLs with the InvokeMode BUFFERED; RESPONSE_STREAM is not served yet.")
-
-
 @functions.operation
 def create_function_url_config(ctx: Context, request: Json) -> Json:
     """Give a function, or an alias of it, an address."""
@@ -69,7 +64,6 @@ def create_function_url_config(ctx: Context, request: Json) -> Json:
         "Function": row.name, "Qualifier": named.qualifier, "AuthType": request["AuthType"],
         "InvokeMode": request.get("InvokeMode", "BUFFERED"), **({"Cors": request["Cors"]} if "Cors" in request else {}),
     }  # fmt: skip
-    _check(spec)
     identifier = "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
     own = f"{arn(ctx, row.name, named.qualifier)}#url"
     made = ctx.tx.rows.add(Row(KIND, ctx.account, ctx.region, identifier, own, spec, created=now()))
@@ -94,7 +88,6 @@ def update_function_url_config(ctx: Context, request: Json) -> Json:
     """Change who may call, or from which pages."""
     row = _find(ctx, request)
     spec: Json = {**row.spec, **{k: request[k] for k in ("AuthType", "Cors", "InvokeMode") if k in request}}
-    _check(spec)
     return _shown(ctx, ctx.tx.rows.save(row, spec=spec))
 
 
