@@ -58,7 +58,7 @@ _SERVICES = {
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
     "apigateway": (
         "clary.services.apis.rest",
-        ("api", "resources", "methods", "parts", "stages", "plans", "imports"),
+        ("api", "resources", "methods", "parts", "stages", "plans", "imports", "testing"),
         "rest",
     ),
     "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports"), "http"),

@@ -75,7 +75,8 @@ def messages(platform: Platform, group: str, prefix: str) -> list[str]:
     found: list[str] = []
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         return found
-    for stream in logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]:
+    named = {"logStreamNamePrefix": prefix} if prefix else {}
+    for stream in logs.describe_log_streams(logGroupName=group, **named)["logStreams"]:
         events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True)
         found += (e["message"] for e in events["events"])
     return found

@@ -15,7 +15,10 @@ def install(platform: Platform) -> Provider:
     for module in ("api", "parts", "stages", "imports"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .. import function_urls
+    from ..access_log import AccessLog
     from .serve import Server
 
+    lines = platform.services.setdefault("access_log", AccessLog(platform))
+    platform.services.setdefault("start", []).append(lines.running)
     platform.services.setdefault("apis", []).extend((Server(platform), function_urls.Server(platform)))
     return http

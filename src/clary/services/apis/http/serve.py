@@ -21,7 +21,7 @@ from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
-from .. import proxying, tokens
+from .. import access_log, proxying, tokens
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed
 from ..lives import Lives
@@ -83,38 +83,58 @@ class Server:
         began = time.perf_counter()
         request_id = new_request_id()
         headers: list[tuple[str, str]] = []
-        stage = ""
+        stage, notes = "", access_log.times()
+        settings: Json = {}
         try:
             found = routing.stage(live.stages(), called.path)
             if found is None:
                 raise Refused(404, "Not Found")
-            stage = found[0]["StageName"]
+            stage, settings = found[0]["StageName"], found[0].get("AccessLogSettings") or {}
             headers = self._cross_origin(live, request)
             if cors.is_preflight(request.method, request.headers) and _cors(live):
                 return _response(payload.Result(204, headers, b""), request_id)
-            result = await self._serve(live, request, found[0], found[1], request_id, signed)
+            result = await self._serve(live, request, found[0], found[1], request_id, signed, notes)
             if _cors(live):  # the gateway's word on origins is the only one
                 kept = [(k, v) for k, v in result.headers if not k.lower().startswith("access-control-")]
                 result = replace(result, headers=[*kept, *headers])
         except Refused as error:
             body = json.dumps({"message": str(error)}, separators=(",", ":")).encode()
+            notes["error"] = {"message": str(error), "messageString": f'"{error}"'}
             told = [("www-authenticate", error.challenge)] if error.challenge else []
             result = payload.Result(error.status, [("content-type", "application/json"), *told, *headers], body)
-        self._count(live, stage, result.status, (time.perf_counter() - began) * 1000)
+        taken = (time.perf_counter() - began) * 1000
+        self._count(live, stage, result.status, taken)
+        if settings:
+            notes |= {"responseLatency": int(taken), "responseLength": len(result.body), "status": result.status}
+            self._access(live, request, request_id, stage, settings, notes)
         return _response(result, request_id)
+
+    def _access(self, live: Live, request: Request, request_id: str, stage: str, settings: Json, notes: Json) -> None:
+        """The request's line in the stage's access log."""
+        row, api = live.row, live.row.name
+        values = {
+            "accountId": row.account, "apiId": api, "domainName": f"{api}.execute-api.{row.region}.amazonaws.com",
+            "domainPrefix": api, "extendedRequestId": request_id, "httpMethod": request.method,
+            "identity": {"sourceIp": request.peer or "127.0.0.1", "userAgent": request.headers.get("user-agent")},
+            "path": request.path, "protocol": "HTTP/1.1", "requestId": request_id, "stage": stage, **notes,
+        }  # fmt: skip
+        self._platform.services["access_log"].write(
+            row, stage, settings.get("DestinationArn"), settings.get("Format"), values
+        )
 
     def _cross_origin(self, live: Live, request: Request) -> list[tuple[str, str]]:
         preflight = cors.is_preflight(request.method, request.headers)
         return cors.answer(_cors(live), request.headers, preflight) if _cors(live) else []
 
     async def _serve(
-        self, live: Live, request: Request, stage: Json, path: str, request_id: str, signed: Signed
+        self, live: Live, request: Request, stage: Json, path: str, request_id: str, signed: Signed, notes: Json
     ) -> payload.Result:
         served = live.served(stage)
         match = routing.route(list(served["routes"].values()), request.method, path)
         if match is None:
             raise Refused(404, "Not Found")
         route, name = match.route, stage["StageName"]
+        notes["routeKey"] = route["RouteKey"]
         self._throttle(live, stage, route)
         body = await request.body.read(MAX_BODY)
         integration = served["integrations"].get((route.get("Target") or "").partition("/")[2])
@@ -129,9 +149,19 @@ class Server:
         )  # fmt: skip
         context = context_of(self._platform, live.row, None)
         call = await self._authorized(context, live, served, route, call, path, request, signed)
-        if integration["IntegrationType"] == "HTTP_PROXY":
-            return await self._forward(integration, call, match)
-        return await self._invoke(context, live, integration, call, path)
+        ((_, said),) = (call.authorizer or {"": {}}).items()
+        notes["authorizer"] = said
+        began = time.perf_counter()
+        try:
+            if integration["IntegrationType"] == "HTTP_PROXY":
+                result = await self._forward(integration, call, match)
+            else:
+                result = await self._invoke(context, live, integration, call, path)
+            notes["integrationStatus"] = result.status
+            return result
+        finally:
+            notes["integrationLatency"] = taken = int((time.perf_counter() - began) * 1000)
+            notes["integration"] = {"latency": taken, "status": notes.get("integrationStatus")}
 
     def _throttle(self, live: Live, stage: Json, route: Json) -> None:
         settings = {

@@ -7,6 +7,7 @@ from typing import Any
 from ....clock import now
 from ....provider.context import Context
 from ....store.rows import Row
+from .. import access_log
 from ..errors import bad_request, conflict, not_found
 from ..hosts import new_id
 from . import http
@@ -33,6 +34,8 @@ def _keep(ctx: Context, row: Row, name: str, stage: Json | None) -> None:
 
 
 def _check(row: Row, stage: Json) -> None:
+    settings = stage.get("AccessLogSettings") or {}
+    access_log.check(settings.get("DestinationArn"), settings.get("Format"))
     if (deployment := stage.get("DeploymentId")) and not stage.get("AutoDeploy"):
         _deployment(row, deployment)
 

@@ -12,9 +12,10 @@ rest = Provider("apigateway")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "resources", "methods", "parts", "stages", "plans", "imports"):
+    for module in ("api", "resources", "methods", "parts", "stages", "plans", "imports", "testing"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .serve import Server
 
-    platform.services.setdefault("apis", []).append(Server(platform))
+    platform.services["rest"] = server = Server(platform)
+    platform.services.setdefault("apis", []).append(server)
     return rest

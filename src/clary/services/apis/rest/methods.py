@@ -22,7 +22,7 @@ SERVICE_URI = re.compile(
 )
 
 
-def _method(row: Row, request: Json) -> tuple[Json, Json]:
+def method_of(row: Row, request: Json) -> tuple[Json, Json]:
     """A resource and one of its methods."""
     its = resource(row, request["resourceId"])
     found = its.get("resourceMethods", {}).get(request["httpMethod"])
@@ -74,14 +74,14 @@ def _check(row: Row, method: Json) -> None:
 @rest.operation
 def get_method(ctx: Context, request: Json) -> Json:
     """A method."""
-    return _method(find(ctx, request["restApiId"]), request)[1]
+    return method_of(find(ctx, request["restApiId"]), request)[1]
 
 
 @rest.operation
 def update_method(ctx: Context, request: Json) -> Json:
     """Change a method."""
     row = find(ctx, request["restApiId"])
-    its, method = _method(row, request)
+    its, method = method_of(row, request)
     paths = (
         "/apiKeyRequired", "/authorizationType", "/authorizerId", "/operationName", "/requestValidatorId",
         "/requestParameters/", "/requestModels/", "/authorizationScopes",
@@ -100,7 +100,7 @@ def update_method(ctx: Context, request: Json) -> Json:
 def delete_method(ctx: Context, request: Json) -> None:
     """Remove a method."""
     row = find(ctx, request["restApiId"])
-    its, _ = _method(row, request)
+    its, _ = method_of(row, request)
     _keep(ctx, row, its, request["httpMethod"], None)
 
 
@@ -111,7 +111,7 @@ def delete_method(ctx: Context, request: Json) -> None:
 def put_integration(ctx: Context, request: Json) -> Json:
     """What a method leads to."""
     row = find(ctx, request["restApiId"])
-    its, method = _method(row, request)
+    its, method = method_of(row, request)
     given = _given(request)
     verb = given.pop("integrationHttpMethod", None)
     integration: Json = {
@@ -152,7 +152,7 @@ def check_integration(integration: Json) -> None:
 
 
 def _integration(row: Row, request: Json) -> tuple[Json, Json, Json]:
-    its, method = _method(row, request)
+    its, method = method_of(row, request)
     if (found := method.get("methodIntegration")) is None:
         raise not_found("Invalid Integration identifier specified")
     return its, method, found
@@ -194,7 +194,7 @@ def delete_integration(ctx: Context, request: Json) -> None:
 def put_method_response(ctx: Context, request: Json) -> Json:
     """A status that a method may answer with."""
     row = find(ctx, request["restApiId"])
-    its, method = _method(row, request)
+    its, method = method_of(row, request)
     responses = method.get("methodResponses", {})
     if request["statusCode"] in responses:
         raise conflict("Response already exists for this resource")
@@ -206,7 +206,7 @@ def put_method_response(ctx: Context, request: Json) -> Json:
 
 
 def _method_response(row: Row, request: Json) -> tuple[Json, Json, Json]:
-    its, method = _method(row, request)
+    its, method = method_of(row, request)
     if (found := method.get("methodResponses", {}).get(request["statusCode"])) is None:
         raise not_found("Invalid Response status code specified")
     return its, method, found

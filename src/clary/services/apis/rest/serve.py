@@ -26,7 +26,7 @@ from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
 from ...process_environment import address, credentials
-from .. import proxying
+from .. import access_log, proxying
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed, segments
 from ..http.payload import Malformed, Result
@@ -62,6 +62,16 @@ class Refused(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A request that was only a test."""
+
+    call: Call
+    result: Result
+    notes: Json
+    milliseconds: int
+
+
 class Server:
     """REST APIs."""
 
@@ -81,20 +91,49 @@ class Server:
         name, _, path = called.path.lstrip("/").partition("/")
         stage = live.row.private["stages"].get(name)
         api: Json = live.row.private
+        notes = access_log.times()
         try:
             if stage is None:
                 raise Refused("ACCESS_DENIED", "Forbidden")
             api = live.row.private["deployments"][stage["deploymentId"]]
-            result = await self._serve(live, api, stage, request, f"/{path}", request_id, signed)
+            result = await self._serve(live, api, stage, request, f"/{path}", request_id, signed, notes)
         except Refused as error:
             result = _said(api, error, request_id)
-        self._count(live, name if stage else "", result.status, (time.perf_counter() - began) * 1000)
+            notes["error"] = {"message": str(error), "messageString": f'"{error}"', "responseType": error.kind}
+        taken = (time.perf_counter() - began) * 1000
+        self._count(live, name if stage else "", result.status, taken)
+        if stage and (settings := stage.get("accessLogSettings")):
+            notes |= {"responseLatency": int(taken), "responseLength": len(result.body), "status": result.status}
+            self._access(live, request, request_id, stage, settings, notes)
         headers = {"x-amzn-RequestId": request_id, "x-amz-apigw-id": request_id[:13] + "="}
         more = tuple((k, v) for k, v in result.headers if k.lower() != "content-length")
         return Response(result.status, headers, result.body, more=more)
 
+    def _access(self, live: Live, request: Request, request_id: str, stage: Json, settings: Json, notes: Json) -> None:
+        """The request's line in the stage's access log."""
+        row, api = live.row, live.row.name
+        peer, agent = request.peer or "127.0.0.1", request.headers.get("user-agent")
+        values = {
+            "accountId": row.account, "apiId": api, "domainName": f"{api}.execute-api.{row.region}.amazonaws.com",
+            "domainPrefix": api, "extendedRequestId": request_id[:13] + "=", "httpMethod": request.method,
+            "path": request.path, "protocol": "HTTP/1.1", "requestId": request_id, "stage": stage["stageName"],
+            "deploymentId": stage["deploymentId"], **notes,
+            "identity": {"sourceIp": peer, "userAgent": agent, **notes.get("identity", {})},
+        }  # fmt: skip
+        self._platform.services["access_log"].write(
+            row, stage["stageName"], settings.get("destinationArn"), settings.get("format"), values
+        )
+
     async def _serve(
-        self, live: Live, api: Json, stage: Json, request: Request, path: str, request_id: str, signed: Signed
+        self,
+        live: Live,
+        api: Json,
+        stage: Json,
+        request: Request,
+        path: str,
+        request_id: str,
+        signed: Signed,
+        notes: Json,
     ) -> Result:
         found = _route(list(api["resources"].values()), request.method, path)
         if found is None:
@@ -107,18 +146,56 @@ class Server:
             request.query, payload.spelled(request.headers), body, request_id, request.peer or "127.0.0.1", now(),
             parameters, dict(stage.get("variables") or {}),
         )  # fmt: skip
+        notes |= {"resourcePath": resource["path"], "resourceId": resource["id"]}
         context = context_of(self._platform, row, None)
         await self._authorize(context, api, method, call, request, signed)
+        notes["authorizer"] = call.authorizer or {}
         if method.get("apiKeyRequired"):
             await self._check_key(call)
+            notes["identity"] = {"apiKeyId": call.api_key[0] if call.api_key else None}
         self._throttle(stage, call)
+        return await self._integrated(context, live, api, method, call, notes)
+
+    async def _integrated(
+        self, context: Context, live: Live, api: Json, method: Json, call: Call, notes: Json
+    ) -> Result:
+        """Look whether a request is as the method wants it, and ask what is behind it."""
         _validate(api, method, call)
-        integration = method["methodIntegration"]
-        if integration["type"] == "AWS_PROXY":
-            return await self._proxy(context, live, integration, call, request)
-        if integration["type"] == "HTTP_PROXY":
-            return await self._forward(integration, call)
-        return await self._map(context, live, integration, method, call)
+        integration, began = method["methodIntegration"], time.perf_counter()
+        try:
+            if integration["type"] == "AWS_PROXY":
+                result = await self._proxy(context, live, integration, call)
+            elif integration["type"] == "HTTP_PROXY":
+                result = await self._forward(integration, call)
+            else:
+                result = await self._map(context, live, integration, method, call)
+            notes["integrationStatus"] = result.status
+            return result
+        finally:
+            notes["integrationLatency"] = taken = int((time.perf_counter() - began) * 1000)
+            notes["integration"] = {"latency": taken, "status": notes.get("integrationStatus")}
+
+    async def test(self, row: Row, resource: Json, method: Json, asked: Json) -> Tested:
+        """A request to a method as it stands, deployed or not; nobody is asked who calls."""
+        path, _, query = str(asked.get("pathWithQueryString") or resource["path"]).partition("?")
+        found = _route([resource], asked["httpMethod"], path)
+        headers = {**(asked.get("headers") or {})}
+        headers |= {k: ",".join(v) for k, v in (asked.get("multiValueHeaders") or {}).items()}
+        call = Call(
+            row.name, row.account, row.region, "test-invoke-stage", "", resource, asked["httpMethod"], path, query,
+            payload.spelled({k.lower(): v for k, v in headers.items()}), (asked.get("body") or "").encode(),
+            new_request_id(), "test-invoke-source-ip", now(), found[2] if found else {},
+            dict(asked.get("stageVariables") or {}),
+        )  # fmt: skip
+        began = time.perf_counter()
+        notes: Json = {}
+        try:
+            live, context = Live(row), context_of(self._platform, row, None)
+            result = await self._integrated(context, live, row.private, method, call, notes)
+        except Refused as error:
+            result = _said(row.private, error, call.request_id)
+            notes["error"] = str(error)
+        return Tested(call, result, notes, int((time.perf_counter() - began) * 1000))
 
     # ---- who may call ----------------------------------------------------------------------------------------------
 
@@ -238,7 +315,7 @@ class Server:
 
     # ---- proxies ---------------------------------------------------------------------------------------------------
 
-    async def _proxy(self, context: Context, live: Live, integration: Json, call: Call, request: Request) -> Result:
+    async def _proxy(self, context: Context, live: Live, integration: Json, call: Call) -> Result:
         types = live.row.spec.get("binaryMediaTypes") or []
         event = payload.event(call, payload.is_binary(types, call.headers.get("Content-Type", "")))
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from ....clock import now
 from ....provider.context import Context
 from ....store.rows import Row
+from .. import access_log
 from ..errors import bad_request, conflict, not_found
 from ..hosts import new_id
 from . import rest
@@ -149,6 +150,8 @@ def update_stage(ctx: Context, request: Json) -> Json:
     )  # fmt: skip
     made = {**patched(found, others, paths), "methodSettings": settings, "lastUpdatedDate": now()}
     _deployment(row, made["deploymentId"])
+    logged: Json = made.get("accessLogSettings") or {}
+    access_log.check(logged.get("destinationArn"), logged.get("format"))
     keep(ctx, row, stages={**row.private["stages"], request["stageName"]: made})
     return made
 
