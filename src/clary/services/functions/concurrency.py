@@ -10,6 +10,7 @@ from ...store.rows import Row
 from . import functions
 from .api import paged, stamp
 from .naming import LATEST, arn, find, find_version, invalid, not_found
+from .provisioning import version_of
 
 Json = dict[str, Any]
 ACCOUNT_LIMIT = 1000
@@ -130,13 +131,16 @@ def put_provisioned_concurrency_config(ctx: Context, request: Json) -> Json:
     """Keep processes of a version or an alias ready."""
     row, qualifier = _provisionable(ctx, request)
     wanted = request["ProvisionedConcurrentExecutions"]
+    others = sum(c["count"] for q, c in row.private.get("provisioned", {}).items() if q != qualifier)
+    reserved = row.private.get("reserved")
+    if reserved is not None and others + wanted > reserved:
+        raise invalid(
+            "Specified ConcurrentExecutions for function is greater than function's reserved concurrency [%d]."
+            % reserved
+        )
     provisioned = {**row.private.get("provisioned", {}), qualifier: {"count": wanted, "at": now()}}
     ctx.tx.rows.save(row, private={**row.private, "provisioned": provisioned})
-    return {
-        **_provisioned(provisioned[qualifier]),
-        "Status": "IN_PROGRESS",
-        "AvailableProvisionedConcurrentExecutions": 0,
-    }
+    return _provisioned(ctx, row, qualifier, provisioned[qualifier])
 
 
 def _provisionable(ctx: Context, request: Json) -> tuple[Row, str]:
@@ -147,12 +151,22 @@ def _provisionable(ctx: Context, request: Json) -> tuple[Row, str]:
     return row, named.qualifier
 
 
-def _provisioned(config: Json) -> Json:
-    count = config["count"]
-    return {
-        "RequestedProvisionedConcurrentExecutions": count, "AvailableProvisionedConcurrentExecutions": count,
-        "AllocatedProvisionedConcurrentExecutions": count, "Status": "READY", "LastModified": stamp(config["at"]),
+def _provisioned(ctx: Context, row: Row, qualifier: str, config: Json) -> Json:
+    """What is wanted and what is there."""
+    count, environments = config["count"], ctx.platform.services["functions"]
+    version = version_of(ctx.tx, row, qualifier)
+    ready = min(count, environments.ready(version.uid) if version else 0)
+    shown = {
+        "RequestedProvisionedConcurrentExecutions": count, "AvailableProvisionedConcurrentExecutions": ready,
+        "AllocatedProvisionedConcurrentExecutions": ready, "LastModified": stamp(config["at"]),
+        "Status": "READY" if ready == count else "IN_PROGRESS",
     }  # fmt: skip
+    if count > environments.most_kept:
+        reason = f"This machine keeps at most {environments.most_kept} processes of functions ready."
+        shown |= {"Status": "FAILED", "StatusReason": reason}
+    elif version and environments.fails(version.uid):
+        shown |= {"Status": "FAILED", "StatusReason": "FUNCTION_ERROR_INIT_FAILURE"}
+    return shown
 
 
 @functions.operation
@@ -166,7 +180,7 @@ def get_provisioned_concurrency_config(ctx: Context, request: Json) -> Json:
             "ProvisionedConcurrencyConfigNotFoundException", "No Provisioned Concurrency Config found for this function",
             404, Type="User",
         )  # fmt: skip
-    return _provisioned(found)
+    return _provisioned(ctx, row, qualifier, found)
 
 
 @functions.operation
@@ -182,7 +196,7 @@ def list_provisioned_concurrency_configs(ctx: Context, request: Json) -> Json:
     """Everything that is kept ready of a function."""
     row, _ = find(ctx, request["FunctionName"])
     shown = [
-        {**_provisioned(c), "FunctionArn": arn(ctx, row.name, q)}
+        {**_provisioned(ctx, row, q, c), "FunctionArn": arn(ctx, row.name, q)}
         for q, c in sorted(row.private.get("provisioned", {}).items())
     ]
     return paged("ProvisionedConcurrencyConfigs", shown, request)

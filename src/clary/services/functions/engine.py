@@ -16,6 +16,7 @@ from ...store.logs import StreamKey
 from ...web import Connections, Limits
 from . import code
 from .environments import STREAM, Environments
+from .provisioning import Provisioner
 
 log = logging.getLogger(__name__)
 _REAP_SECONDS = 1.0
@@ -31,11 +32,14 @@ async def running(platform: Platform) -> AsyncIterator[None]:
     pool = Connections(Limits(idle_seconds=_WEEK))
     environments = platform.services["functions"] = Environments(platform, executor, shipper, pool)
 
+    provisioner = Provisioner(platform)
+
     async def look() -> None:
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             try:
                 environments.reap(platform.settings.function_idle_seconds)
+                await provisioner.look(environments)
             except Exception:  # the look itself must live on
                 log.exception("looking after the functions' processes failed")
 

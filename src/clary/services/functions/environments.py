@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -34,6 +35,8 @@ from .node import node, node_program
 from .runtime_api import RuntimeApi
 from .streams import Stream
 
+log = logging.getLogger(__name__)
+
 Json = dict[str, Any]
 MAX_RESPONSE = 6_291_556
 STREAM = "stream.json"
@@ -42,6 +45,7 @@ STREAM = "stream.json"
 _INIT_SECONDS = 10.0
 _MAX_SIGNED = 10_000
 _SESSION_SECONDS = 12 * 3600.0
+_AGAIN_SECONDS = 60.0
 _RENEW_SECONDS = 6 * 3600.0
 _OURS_MB = 256
 """What a process has mapped before its function's code runs: a fork shares the runtime's memory, but it is counted."""
@@ -86,8 +90,11 @@ def signature(row: Row) -> str:
 class Environment:
     """A process of one function or version."""
 
-    def __init__(self, platform: Platform, executor: LocalExecutor, shipper: Shipper, pool: Connections, row: Row):
+    def __init__(
+        self, platform: Platform, executor: LocalExecutor, shipper: Shipper, pool: Connections, row: Row, why: str
+    ):
         self.row = row
+        self._why = why  # on-demand or provisioned-concurrency
         self.signature = signature(row)
         self.dead = False
         self.idle_since = time.monotonic()
@@ -154,7 +161,7 @@ class Environment:
         environment = {
             **system(), **role, "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec['Runtime']}", "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": spec["Version"], "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec["MemorySize"]),
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_GROUP_NAME": self.group,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": self._why, "AWS_LAMBDA_LOG_GROUP_NAME": self.group,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.stream, "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "TZ": ":UTC",
             "LAMBDA_TASK_ROOT": "/var/task", "LAMBDA_RUNTIME_DIR": "/var/runtime", "_HANDLER": spec["Handler"],
             "AWS_LAMBDA_LOG_FORMAT": spec["LoggingConfig"].get("LogFormat", "Text"), "PWD": "/var/task",
@@ -351,6 +358,8 @@ class Environments:
         self._all: set[Environment] = set()
         self._signed: dict[str, tuple[Row, str]] = {}
         self._limit = 16 * (os.cpu_count() or 1)
+        self._failing: dict[str, float] = {}  # versions that could not be kept ready, and when to try again
+        self._kept: dict[str, tuple[Row, int]] = {}  # versions of which processes are kept ready, and how many
         self._freed = asyncio.Condition()
         self._chores: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[Answer]] = set()
@@ -391,6 +400,52 @@ class Environments:
         """How many calls of a function are under way."""
         return self._busy.get((account, region, name), 0)
 
+    # ---- provisioned ------------------------------------------------------------------------------------------------
+
+    @property
+    def most_kept(self) -> int:
+        """How many processes this machine keeps ready at most: half of what it runs, so that other functions run too."""
+        return self._limit // 2
+
+    def keep(self, wanted: dict[str, tuple[Row, int]]) -> None:
+        """From now on these processes are ready: start what lacks; what is too many ends when it has idled."""
+        self._kept = wanted
+        self._failing = {uid: until for uid, until in self._failing.items() if uid in wanted}
+        room = self.most_kept
+        for uid, (row, count) in wanted.items():
+            count = min(count, room)
+            room -= count
+            if self._failing.get(uid, 0.0) > time.monotonic():
+                continue
+            for _ in range(count - len(self._of(uid))):
+                task = asyncio.get_running_loop().create_task(self._ready(row))
+                self._chores.add(task)
+                task.add_done_callback(self._chores.discard)
+
+    async def _ready(self, row: Row) -> None:
+        try:
+            environment = await self._start(row, "provisioned-concurrency")
+        except OSError as error:
+            log.warning("no process of %s can be kept ready: %s", row.name, error)
+            self._failing[row.uid] = time.monotonic() + _AGAIN_SECONDS
+            return
+        if environment.dead or environment.api.init_error is not None:
+            self._failing[row.uid] = time.monotonic() + _AGAIN_SECONDS
+        else:
+            self._failing.pop(row.uid, None)
+        await self._put(environment)
+
+    def _of(self, uid: str) -> list[Environment]:
+        return [e for e in self._all if e.row.uid == uid and not e.dead and not e.stale]
+
+    def fails(self, uid: str) -> bool:
+        """Whether a version's processes end before their handler is loaded."""
+        return uid in self._failing and not self.ready(uid)
+
+    def ready(self, uid: str) -> int:
+        """How many processes of a version there are whose handler is loaded."""
+        return sum(e.api.ready.is_set() and e.api.init_error is None for e in self._of(uid))
+
     def _signature(self, row: Row) -> str:
         """A row's signature; rows are kept by their callers, so it is mostly the same object."""
         kept = self._signed.get(row.uid)
@@ -418,8 +473,8 @@ class Environments:
                 except TimeoutError:
                     raise Throttled("ConcurrentInvocationLimitExceeded") from None
 
-    async def _start(self, row: Row) -> Environment:
-        environment = Environment(self._platform, self._executor, self._shipper, self._pool, row)
+    async def _start(self, row: Row, why: str = "on-demand") -> Environment:
+        environment = Environment(self._platform, self._executor, self._shipper, self._pool, row, why)
         self._all.add(environment)
         try:
             await environment.start()
@@ -429,8 +484,8 @@ class Environments:
         return environment
 
     def _evict(self) -> bool:
-        """Make room: end the process that has been idle for longest."""
-        every = [e for idle in self._idle.values() for e in idle]
+        """Make room: end the process that has been idle for longest, of those that need not be kept ready."""
+        every = [e for uid, idle in self._idle.items() if uid not in self._kept for e in idle]
         if not every:
             return False
         oldest = min(every, key=lambda e: e.idle_since)
@@ -456,8 +511,10 @@ class Environments:
         """End the processes that have not been asked for long, or have ended."""
         now = time.monotonic()
         for uid, idle in list(self._idle.items()):
+            _, kept = self._kept.get(uid, (None, 0))
             for environment in list(idle):
-                if environment.dead or now - environment.idle_since > idle_seconds:
+                old = now - environment.idle_since > idle_seconds and len(self._of(uid)) > kept
+                if environment.dead or old or environment.stale:
                     idle.remove(environment)
                     self._discard(environment)
             if not idle:
