@@ -135,8 +135,7 @@ def put_provisioned_concurrency_config(ctx: Context, request: Json) -> Json:
     reserved = row.private.get("reserved")
     if reserved is not None and others + wanted > reserved:
         raise invalid(
-            "Specified ConcurrentExecutions for function is greater than function's reserved concurrency [%d]."
-            % reserved
+            f"Specified ConcurrentExecutions for function is greater than function's reserved concurrency [{reserved}]."
         )
     provisioned = {**row.private.get("provisioned", {}), qualifier: {"count": wanted, "at": now()}}
     ctx.tx.rows.save(row, private={**row.private, "provisioned": provisioned})
