@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import stat
 import tarfile
@@ -139,6 +140,23 @@ def test_archives_keep_inside(tmp_path: Path) -> None:
         packed.addfile(member)
     with pytest.raises(archives.ArchiveError, match="not safe"):
         archives.unpack(path, tmp_path / "out")
+
+
+def test_archives_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(5000))
+    good = tmp_path / "good.tar.gz"
+    with archives.gzipped(good, "wb") as file, tarfile.open(fileobj=file, mode="w") as packed:
+        packed.add(tmp_path / "file", "a/b")
+    archives.unpack(good, tmp_path / "out")
+    assert (tmp_path / "out" / "a" / "b").read_bytes() == (tmp_path / "file").read_bytes()
+    with tarfile.open(good, "r:gz") as packed:  # by the standard library
+        assert packed.getnames() == ["a/b"]
+    whole = good.read_bytes()
+    flipped = whole[:60] + bytes(b ^ 255 for b in whole[60:90]) + whole[90:]
+    for data in (b"", b"plain", b"\x1f\x8b", whole[:100], flipped, gzip.compress(b"x" * 5000)):
+        (tmp_path / "bad").write_bytes(data)
+        with pytest.raises(archives.ArchiveError, match=r"^it is not a readable \.tar\.gz archive \([^\n]+\)$"):
+            archives.unpack(tmp_path / "bad", tmp_path / "bad-out")
 
 
 def test_settings_survive_the_environment() -> None:

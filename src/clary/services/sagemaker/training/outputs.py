@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from ....clock import now
 from ....control.shipping import escape
 from ....executors import files
+from ....executors.archives import gzipped
 from ....provider.platform import Platform
 from ....store.object import NoSuchBucket, split_uri
 from ....store.rows import Row
@@ -70,7 +70,7 @@ def _store_archive(platform: Platform, roots: list[Path], folder: str, uri: str)
     bucket, key = split_uri(uri)
     aside = platform.settings.folder / "runs" / f".{os.urandom(6).hex()}.tar.gz"
     try:
-        with gzip.open(aside, "wb", compresslevel=1) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        with gzipped(aside, "wb") as packed, tarfile.open(fileobj=packed, mode="w") as archive:
             for root in roots:
                 for found in files.walk(root, folder):
                     entry = tarfile.TarInfo(found.path)
