@@ -100,6 +100,7 @@ def test_who_has_no_good_token_is_told_why(platform: Platform, name: str, issuer
         (token(issuer, scope="read", exp=time.time() - 5), "the token has expired"),
         (token(issuer, scope="read", nbf=time.time() + 500), "the token is not valid yet"),
         (token(issuer, scope="read", aud="elsewhere"), "the token does not have a valid audience"),
+        (token(issuer, scope="read", aud=None, client_id=[["shop"], 5]), "the token does not have a valid audience"),
         (token("https://elsewhere.example.com", scope="read"), "issuer does not match"),
         (token(issuer, OTHER, scope="read"), "signature is invalid"),
         (token(issuer, kid="k2", scope="read"), "key with kid not found"),
@@ -113,6 +114,7 @@ def test_who_has_no_good_token_is_told_why(platform: Platform, name: str, issuer
         assert words in headers["www-authenticate"]
     status, headers, _ = ask(platform, api, "/x")
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    assert ask(platform, api, "/x", Authorization=token(issuer, scope=7))[0] == 403
     status, headers, body = ask(platform, api, "/x", Authorization=token(issuer, scope="write"))
     assert (status, body) == (403, {"message": "Forbidden"}) and "insufficient_scope" in headers["www-authenticate"]
 

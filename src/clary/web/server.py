@@ -301,10 +301,14 @@ class Connection(asyncio.Protocol):
             return
         body = response.body
         source = body if hasattr(body, "__aiter__") else _as_async(body)
-        async for part in cast(AsyncIterator[bytes], source):
-            if part:
-                self.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
-                await self._drain()
+        try:
+            async for part in cast(AsyncIterator[bytes], source):
+                if part:
+                    self.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                    await self._drain()
+        finally:
+            if hasattr(source, "aclose"):  # whoever makes the parts learns at once that nobody takes them
+                await source.aclose()
         if chunked:
             self.transport.write(b"0\r\n\r\n")
         await self._drain()

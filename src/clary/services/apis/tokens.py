@@ -16,6 +16,7 @@ Json = dict[str, Any]
 _ALGORITHMS = ["RS256", "RS384", "RS512"]
 _KEPT_SECONDS = 7200.0
 _AGAIN_SECONDS = 60.0  # a key that is not known is looked for so often at most
+_FAILED_SECONDS = 5.0  # an issuer that did not answer is left in peace so long
 _TIMEOUT = 5.0
 _MAX_TOKEN = 8 << 10
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -40,7 +41,9 @@ def issuer_problem(issuer: str) -> str:
 @dataclass(slots=True)
 class _Keys:
     by_id: dict[str, Any]
-    read: float
+    until: float  # when they are read again
+    again: float  # when they may be read again for a key that is not among them
+    failed: str = ""  # why there are none
 
 
 class Verifier:
@@ -75,17 +78,20 @@ class Verifier:
         except jwt.InvalidTokenError:
             raise BadToken("signature is invalid") from None
         meant = found.get("aud", found.get("client_id"))
-        if not set([meant] if isinstance(meant, str) else meant or ()) & set(audience):
+        if not any(one in audience for one in (meant if isinstance(meant, list) else [meant])):
             raise BadToken("the token does not have a valid audience")
         return found
 
     async def _key(self, issuer: str, identifier: str) -> Any:
         known, now = self._keys.get(issuer), time.monotonic()
-        aged = known is None or now - known.read > _KEPT_SECONDS
-        missing = known is not None and identifier not in known.by_id and now - known.read > _AGAIN_SECONDS
-        if aged or missing:
-            known = self._keys[issuer] = _Keys(await _published(issuer), now)
-        assert known is not None
+        if known is None or now > known.until or (identifier not in known.by_id and now > known.again):
+            try:
+                known = _Keys(await _published(issuer), now + _KEPT_SECONDS, now + _AGAIN_SECONDS)
+            except BadToken as error:  # not asked again by each request that comes meanwhile
+                known = _Keys({}, now + _FAILED_SECONDS, now + _FAILED_SECONDS, str(error))
+            self._keys[issuer] = known
+        if known.failed:
+            raise BadToken(known.failed)
         if identifier not in known.by_id:
             raise BadToken("key with kid not found")
         return known.by_id[identifier]
@@ -113,7 +119,7 @@ async def _document(url: str) -> Json:
 def scopes(claims: Json) -> list[str]:
     """What a token permits, from ``scope`` or ``scp``."""
     given = claims.get("scope", claims.get("scp")) or ""
-    return given.split() if isinstance(given, str) else [str(s) for s in given]
+    return given.split() if isinstance(given, str) else [str(s) for s in given] if isinstance(given, list) else []
 
 
 def check_scopes(claims: Json, wanted: list[str]) -> list[str] | None:

@@ -147,6 +147,9 @@ async def begin(
             await task
     except Throttled as error:
         raise throttled(error) from None
+    except asyncio.CancelledError:  # the caller has gone; the function goes on
+        stream.abandon()
+        raise
     return Begun(stream, task)
 
 

@@ -41,7 +41,8 @@ class RuntimeApi:
         if request.method == "GET" and path == "invocation/next":
             return await self._next()
         parts = path.split("/")
-        if request.headers.get("lambda-runtime-function-response-mode") == "streaming" and parts[-1] == "response":
+        streams = request.headers.get("lambda-runtime-function-response-mode") == "streaming"
+        if streams and request.method == "POST" and len(parts) == 3 and parts[2] == "response":
             return await self._streamed(parts[1], request)
         body = await request.body.read(_MAX_BODY)
         if request.method == "POST" and path == "init/error":
@@ -75,15 +76,15 @@ class RuntimeApi:
         if call is None or call.request_id != request_id or call.outcome.done():
             return _refused()
         whole: list[bytes] = []
-        size = 0
+        size, limit = 0, _MAX_BODY if call.stream is None else MAX_STREAMED
         if call.stream is not None:
             call.stream.begin(request.headers.get("content-type", ""))
         async for piece in request.body:
             size += len(piece)
             if call.outcome.done():  # its time is over
                 return _refused()
-            if size > (MAX_STREAMED if call.stream is not None else _MAX_BODY):
-                text = f"Response payload size exceeded maximum allowed payload size ({MAX_STREAMED} bytes)."
+            if size > limit:
+                text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
                 fault = json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text})
                 call.outcome.set_result((fault.encode(), True))
                 return _refused()
