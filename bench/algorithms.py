@@ -12,7 +12,7 @@ from tests import jobs
 from tests.algorithms import trainer
 from tests.platform import Platform
 
-from bench.table import show
+from bench.table import seconds, show
 from clary.algorithms.readers import delimited, recordio
 
 ROWS, COLUMNS = 20_000, 30
@@ -82,20 +82,19 @@ def algorithms(platform: Platform, folder: Path) -> None:
         body = trainer.dense_records(data, None if unlabelled else labels)
         s3.put_object(Bucket="bench-algorithms", Key=f"{name}/data", Body=body)
         reference(rows[:200], labels[:200])  # imports
-        began = time.perf_counter()
-        reference(rows, labels)
-        alone = time.perf_counter() - began
-        taken = _job(platform, name, hyperparameters)
+        alone = min(seconds(lambda: reference(rows, labels)) for _ in range(2))  # noqa: B023  # called at once
+        _job(platform, name, hyperparameters, 0)  # the first of a kind imports its library
+        taken = min(_job(platform, name, hyperparameters, number) for number in (1, 2))
         goal = 1.1 * alone + 0.5
         show(f"{name}: job, beside {library}", f"{taken:.2f} s / {alone:.2f} s", f"<= {goal:.2f} s", taken <= goal)
         _served(folder, name, hyperparameters, body, rows)
     _readers(rows)
 
 
-def _job(platform: Platform, name: str, hyperparameters: dict[str, Any]) -> float:
+def _job(platform: Platform, name: str, hyperparameters: dict[str, Any], number: int) -> float:
     """Seconds from the request to the end."""
     request = jobs.job(
-        f"bench-{name}", "bench-algorithms", hyperparameters={k: str(v) for k, v in hyperparameters.items()},
+        f"bench-{name}-{number}", "bench-algorithms", hyperparameters={k: str(v) for k, v in hyperparameters.items()},
         AlgorithmSpecification={"TrainingImage": f"{REGISTRY}/{name}:1", "TrainingInputMode": "File"},
         InputDataConfig=[jobs.channel("train", f"s3://bench-algorithms/{name}/", "application/x-recordio-protobuf")],
     )  # fmt: skip

@@ -61,7 +61,7 @@ _SERVICES = {
         ("api", "resources", "methods", "parts", "stages", "plans", "imports", "testing"),
         "rest",
     ),
-    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports"), "http"),
+    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports", "domains"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }
 

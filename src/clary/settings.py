@@ -53,7 +53,7 @@ class Settings:
     log_level: str = _setting("info", "Level of the platform's own log.")
     zygote: bool = _setting(
         True,
-        "Keep runtimes with libraries imported, so that jobs start by forking: one with xgboost always, those with scikit-learn and with torch from their first use until they are idle for ten minutes.",
+        "Keep runtimes with libraries imported, so that jobs start by forking: one with xgboost always, those with scikit-learn, torch and FAISS from their first use until they are idle for ten minutes.",
     )
 
     @property

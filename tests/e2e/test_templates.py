@@ -185,3 +185,34 @@ def test_the_cdk_deploys_an_endpoint_with_its_api(sqlite_platform: Platform, end
     assert "There were no differences" in printed and "Could not create a change set" not in printed
     assert "Served: destroyed" in cdk("destroy", "--force")
     assert not sqlite_platform.client("sagemaker").list_endpoints(NameContains="Served")["Endpoints"]
+
+
+def test_terraform_deploys_what_stands_in_front(sqlite_platform: Platform, endpoint: str, tmp_path: Path) -> None:
+    """Plan, apply, an empty second plan, a change in place, destroy: with the stock provider."""
+    program, plugins = shutil.which("terraform"), os.environ.get("CLARY_TERRAFORM_PLUGINS", "")
+    if program is None or not Path(plugins, "registry.terraform.io", "hashicorp", "aws").is_dir():
+        pytest.skip("needs terraform, and its AWS provider in a folder that CLARY_TERRAFORM_PLUGINS names")
+    folder = tmp_path / "terraform"
+    shutil.copytree(ROOT / "examples" / "terraform", folder)
+    with zipfile.ZipFile(folder / "function.zip", "w") as packed:
+        packed.write(folder / "function" / "index.py", "index.py")
+    key, secret = sqlite_platform.root_key
+    env = {
+        **os.environ, "AWS_ENDPOINT_URL": sqlite_platform.endpoint, "AWS_ACCESS_KEY_ID": key, "CHECKPOINT_DISABLE": "1",
+        "AWS_SECRET_ACCESS_KEY": secret, "TF_IN_AUTOMATION": "1", "TF_VAR_sagemaker_endpoint_name": endpoint,
+    }  # fmt: skip
+
+    def terraform(*words: str) -> str:
+        return run([program, *words], env, cwd=folder).stdout
+
+    terraform("init", f"-plugin-dir={plugins}")
+    terraform("apply", "-auto-approve", "-input=false")
+    url = terraform("output", "-raw", "url")
+    row = csv(table()[:1, 1:]).decode().strip()
+    called = subprocess.run(["curl", "-s", "-X", "POST", url, "-d", row], capture_output=True, text=True, timeout=60)
+    assert 0 < float(json.loads(called.stdout)["prediction"]) < 1
+    assert "No changes" in terraform("plan", "-input=false", "-detailed-exitcode")
+    main = folder / "main.tf"
+    main.write_text(main.read_text().replace("= 30\n", "= 20\n"))
+    assert "0 added, 1 changed, 0 destroyed" in terraform("apply", "-auto-approve", "-input=false")
+    assert "Destroy complete" in terraform("destroy", "-auto-approve", "-input=false")

@@ -26,7 +26,9 @@ from . import sandbox, shim
 from .spec import ProcessSpec
 
 _SCRUBBED = ("CLARY_DATABASE",)
-_HEAVY = {"torch": "clary.algorithms.deep", "sklearn": "clary.runtimes.scikit_learn"}
+_HEAVY = {
+    "torch": "clary.algorithms.deep", "sklearn": "clary.runtimes.scikit_learn", "faiss": "clary.algorithms.knn.program",
+}  # fmt: skip
 """What a spec may ask to be preloaded, and the module whose ``preload`` does it."""
 _IDLE_SECONDS = 600.0
 _BEAT = 1.0

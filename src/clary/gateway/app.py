@@ -72,7 +72,8 @@ class Gateway:
         """Answer one request, whatever happens."""
         if (page := self._page(request)) is not None:
             return await page(request)
-        if (api := called(request)) is not None:
+        api = called(request) or await self._platform.services["domains"].called(request)
+        if api is not None:
             return await self._execute(request, api)
         return await self.answer(request)
 

@@ -29,6 +29,11 @@ _COUNTED = 1 << 22  # votes that are counted at a time
 _POINTS_PER_LIST = 39  # fewer rows a list than this, and FAISS cannot place the lists well
 
 
+def preload() -> None:
+    """Import what takes longest."""
+    import faiss  # noqa: F401
+
+
 def train(job: Job) -> None:
     """Sample, project, index."""
     params, report = job.params, job.report

@@ -51,6 +51,18 @@ def _http_gone(operation: str, own: str) -> Any:
     return delete
 
 
+def _domain_attributes(work: Work, made: Json) -> Json:
+    first = made["DomainNameConfigurations"][0] if made["DomainNameConfigurations"] else {}
+    return {
+        "RegionalDomainName": first.get("ApiGatewayDomainName"), "RegionalHostedZoneId": first.get("HostedZoneId"),
+        "DomainNameArn": f"arn:aws:apigateway:{work.region}::/domainnames/{made['DomainName']}",
+    }  # fmt: skip
+
+
+def _no_mapping(work: Work, physical: str, props: Json) -> None:
+    gone(work.client("apigatewayv2").delete_api_mapping, DomainName=props["DomainName"], ApiMappingId=physical)
+
+
 def _http_api(work: Work, props: Json) -> Made:
     if not (body := _document(work, props, "BodyS3Location")):
         return _http("create_api", "ApiId", _http_api_attributes)(work, props)
@@ -295,6 +307,8 @@ KINDS: dict[str, Kind] = {
     "AWS::ApiGatewayV2::Integration": Kind(_http("create_integration", "IntegrationId"), _http_gone("delete_integration", "IntegrationId"), _http_update("update_integration", "IntegrationId", "IntegrationId"), ("ApiId", "IntegrationType")),
     "AWS::ApiGatewayV2::Deployment": Kind(_http("create_deployment", "DeploymentId"), _http_gone("delete_deployment", "DeploymentId"), None, ("ApiId",)),
     "AWS::ApiGatewayV2::Stage": Kind(_http("create_stage", "StageName"), _http_gone("delete_stage", "StageName"), _http_update("update_stage", "StageName", "StageName"), ("ApiId", "StageName")),
+    "AWS::ApiGatewayV2::DomainName": Kind(_http("create_domain_name", "DomainName", _domain_attributes), _http_gone("delete_domain_name", "DomainName"), _http_update("update_domain_name", "DomainName", "DomainName", _domain_attributes), ("DomainName",)),
+    "AWS::ApiGatewayV2::ApiMapping": Kind(_http("create_api_mapping", "ApiMappingId"), _no_mapping, _http_update("update_api_mapping", "ApiMappingId", "ApiMappingId"), ("DomainName",)),
     "AWS::ApiGatewayV2::Authorizer": Kind(_http("create_authorizer", "AuthorizerId"), _http_gone("delete_authorizer", "AuthorizerId"), _http_update("update_authorizer", "AuthorizerId", "AuthorizerId"), ("ApiId",)),
     "AWS::ApiGateway::RestApi": Kind(_rest_api, lambda w, i, p: gone(w.client("apigateway").delete_rest_api, restApiId=i), _changed_rest_api, ("BodyS3Location",)),
     "AWS::ApiGateway::Resource": Kind(_rest_resource, lambda w, i, p: gone(w.client("apigateway").delete_resource, restApiId=p["RestApiId"], resourceId=i)),

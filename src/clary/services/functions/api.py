@@ -327,3 +327,10 @@ def get_account_settings(ctx: Context, request: Json) -> Json:
         },
         "AccountUsage": {"TotalCodeSize": sum(r.spec["CodeSize"] for r in rows), "FunctionCount": len(rows)},
     }  # fmt: skip
+
+
+@functions.operation
+def get_function_code_signing_config(ctx: Context, request: Json) -> Json:
+    """Which signatures a function's code must have: none, for none can be asked for here."""
+    row, _ = find(ctx, request["FunctionName"])
+    return {"CodeSigningConfigArn": "", "FunctionName": row.name}

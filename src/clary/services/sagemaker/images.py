@@ -62,7 +62,8 @@ class Runtime:
     @property
     def preload(self) -> str:
         """The heavy library that the algorithm's functions import."""
-        return "torch" if self.algorithm and "torch" in self.algorithm.needs else ""
+        needs = self.algorithm.needs if self.algorithm else ()
+        return next((library for library in ("torch", "faiss") if library in needs), "")
 
     @property
     def libraries(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from ....clock import now
 from ....provider.context import Context
@@ -127,12 +128,29 @@ def delete_cors_configuration(ctx: Context, request: Json) -> None:
 @http.operation
 def delete_api(ctx: Context, request: Json) -> None:
     """Remove an API with all that belongs to it."""
-    ctx.tx.rows.delete(find(ctx, request["ApiId"]))
+    row = find(ctx, request["ApiId"])
+    for arn in [stage_arn(row, name) for name in row.private["stages"]]:
+        ctx.tx.tags.remove(arn, list(ctx.tx.tags.of(arn)))
+    ctx.tx.rows.delete(row)
 
 
 def _tagged(ctx: Context, arn: str) -> str:
-    api = arn.partition("/apis/")[2].partition("/")[0]
-    return find(ctx, api).arn
+    """The ARN under which tags of an API, a stage or a domain name are kept."""
+    if domain := arn.partition("/domainnames/")[2]:
+        if (row := ctx.get("DomainName", domain)) is None:
+            raise not_found("Invalid domain name identifier specified")
+        return row.arn
+    api, _, rest = arn.partition("/apis/")[2].partition("/")
+    row = find(ctx, api)
+    stage = unquote(rest.removeprefix("stages/"))
+    if stage and stage not in row.private["stages"]:
+        raise not_found("Invalid stage identifier specified")
+    return stage_arn(row, stage) if stage else row.arn
+
+
+def stage_arn(row: Row, stage: str) -> str:
+    """A stage's ARN."""
+    return f"{row.arn}/stages/{stage}"
 
 
 @http.operation

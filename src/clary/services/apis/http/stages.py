@@ -11,7 +11,7 @@ from .. import access_log
 from ..errors import bad_request, conflict, not_found
 from ..hosts import new_id
 from . import http
-from .api import find, paged
+from .api import find, paged, stage_arn
 
 Json = dict[str, Any]
 _SNAPSHOT = ("routes", "integrations", "authorizers")
@@ -22,6 +22,12 @@ def _stage(row: Row, name: str) -> Json:
     if found is None:
         raise not_found("Invalid stage identifier specified")
     return found
+
+
+def _tagged(ctx: Context, row: Row, stage: Json) -> Json:
+    """A stage as it is described."""
+    tags = ctx.tx.tags.of(stage_arn(row, stage["StageName"]))
+    return {**stage, "Tags": tags} if tags else stage
 
 
 def _given(request: Json) -> Json:
@@ -55,7 +61,9 @@ def create_stage(ctx: Context, request: Json) -> Json:
     if stage["AutoDeploy"]:
         stage["DeploymentId"] = new_id(6)
     _keep(ctx, row, name, stage)
-    return stage
+    if tags := request.get("Tags"):
+        ctx.tx.tags.put(stage_arn(row, name), tags)
+    return _tagged(ctx, row, stage)
 
 
 @http.operation
@@ -68,19 +76,21 @@ def update_stage(ctx: Context, request: Json) -> Json:
     stage = {**before, **_given(request), "LastUpdatedDate": now()}
     _check(row, stage)
     _keep(ctx, row, request["StageName"], stage)
-    return stage
+    return _tagged(ctx, row, stage)
 
 
 @http.operation
 def get_stage(ctx: Context, request: Json) -> Json:
     """A stage."""
-    return _stage(find(ctx, request["ApiId"]), request["StageName"])
+    row = find(ctx, request["ApiId"])
+    return _tagged(ctx, row, _stage(row, request["StageName"]))
 
 
 @http.operation
 def get_stages(ctx: Context, request: Json) -> Json:
     """An API's stages."""
-    return paged(list(find(ctx, request["ApiId"]).private["stages"].values()), request)
+    row = find(ctx, request["ApiId"])
+    return paged([_tagged(ctx, row, stage) for stage in row.private["stages"].values()], request)
 
 
 @http.operation
@@ -89,6 +99,8 @@ def delete_stage(ctx: Context, request: Json) -> None:
     row = find(ctx, request["ApiId"])
     _stage(row, request["StageName"])
     _keep(ctx, row, request["StageName"], None)
+    arn = stage_arn(row, request["StageName"])
+    ctx.tx.tags.remove(arn, list(ctx.tx.tags.of(arn)))
 
 
 @http.operation
