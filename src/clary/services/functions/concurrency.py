@@ -154,7 +154,7 @@ def _provisioned(ctx: Context, row: Row, qualifier: str, config: Json) -> Json:
     """What is wanted and what is there."""
     count, environments = config["count"], ctx.platform.services["functions"]
     version = version_of(ctx.tx, row, qualifier)
-    ready = min(count, environments.ready(version.uid) if version else 0)
+    ready = min(count, environments.loaded(version.uid) if version else 0)
     shown = {
         "RequestedProvisionedConcurrentExecutions": count, "AvailableProvisionedConcurrentExecutions": ready,
         "AllocatedProvisionedConcurrentExecutions": ready, "LastModified": stamp(config["at"]),

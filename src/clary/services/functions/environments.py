@@ -440,9 +440,9 @@ class Environments:
 
     def fails(self, uid: str) -> bool:
         """Whether a version's processes end before their handler is loaded."""
-        return uid in self._failing and not self.ready(uid)
+        return uid in self._failing and not self.loaded(uid)
 
-    def ready(self, uid: str) -> int:
+    def loaded(self, uid: str) -> int:
         """How many processes of a version there are whose handler is loaded."""
         return sum(e.api.ready.is_set() and e.api.init_error is None for e in self._of(uid))
 
