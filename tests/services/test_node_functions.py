@@ -172,6 +172,17 @@ def test_a_url_streams(platform: Platform, name: str) -> None:
     assert response.headers["content-type"] == "text/event-stream"
     assert response.read1() == b"first"  # while the function still runs
     assert response.read() == b"last"
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+
+    def status() -> int:
+        connection.request("GET", f"/_clary/lambda-url/{identifier}/")
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    until(lambda: status() == 429, 10, "no call is taken any more")
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.invoke_with_response_stream(FunctionName=name)
     connection.close()
 
 

@@ -107,7 +107,10 @@ async def invoke_with_response_stream(ctx: Context, request: Json) -> Json:
     if request.get("InvocationType") == "DryRun":
         return {"StatusCode": 204, "EventStream": []}
     tail = request.get("LogType") == "Tail"
-    begun = await begin(ctx, found, payload, ctx.request_id, _client_context(request), tail)
+    try:
+        begun = await begin(ctx, found, payload, ctx.request_id, _client_context(request), tail)
+    except Throttled as error:
+        raise throttled(error) from None
     kind = begun.stream.content_type if begun.stream.used else "application/json"
     return {
         "StatusCode": 200, "ExecutedVersion": found.row.spec["Version"], "ResponseStreamContentType": kind,
@@ -138,15 +141,13 @@ class Begun:
 async def begin(
     ctx: Context, found: Target, payload: bytes, request_id: str, context: str = "", tail: bool = False
 ) -> Begun:
-    """Start a call, and wait until it streams or has ended. AWS's error when it cannot be taken."""
+    """Start a call, and wait until it streams or has ended. Throttled when it cannot be taken."""
     stream = Stream()
     task = asyncio.get_running_loop().create_task(run(ctx.platform, found, payload, request_id, context, tail, stream))
     try:
         await stream.begun()
         if not stream.used:
             await task
-    except Throttled as error:
-        raise throttled(error) from None
     except asyncio.CancelledError:  # the caller has gone; the function goes on
         stream.abandon()
         raise
