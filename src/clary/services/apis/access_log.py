@@ -17,11 +17,12 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...clock import now
+from ...clock import moment, now
 from ...provider.errors import AwsError
 from ...provider.platform import Platform
 from ...store.logs import StreamKey, milliseconds
 from ...store.rows import Row
+from ...web import Request
 from .errors import bad_request
 
 log = logging.getLogger(__name__)
@@ -60,13 +61,17 @@ def line(format: str, values: Json) -> str:
     return _NAME.sub(filled, format.rstrip("\n"))
 
 
-def times() -> Json:
-    """When a request came, in the three forms of the formats."""
-    from datetime import UTC, datetime
-
-    at = now()
-    text = datetime.fromtimestamp(at, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
-    return {"requestTime": text, "requestTimeEpoch": int(at * 1000)}
+def values(row: Row, request: Request, request_id: str, stage: str, milliseconds: float, notes: Json) -> Json:
+    """What is known of a request that has just been answered; ``notes`` is what its gateway alone knows."""
+    at = now() - milliseconds / 1000
+    known = {
+        "accountId": row.account, "apiId": row.name, "domainName": f"{row.name}.execute-api.{row.region}.amazonaws.com",
+        "domainPrefix": row.name, "extendedRequestId": request_id, "httpMethod": request.method, "path": request.path,
+        "protocol": "HTTP/1.1", "requestId": request_id, "stage": stage, "responseLatency": int(milliseconds),
+        "requestTime": moment(at).strftime("%d/%b/%Y:%H:%M:%S +0000"), "requestTimeEpoch": int(at * 1000),
+    }  # fmt: skip
+    who = {"sourceIp": request.peer or "127.0.0.1", "userAgent": request.headers.get("user-agent")}
+    return {**known, **notes, "identity": {**who, **notes.get("identity", {})}}
 
 
 class AccessLog:

@@ -83,8 +83,9 @@ class Server:
         began = time.perf_counter()
         request_id = new_request_id()
         headers: list[tuple[str, str]] = []
-        stage, notes = "", access_log.times()
+        stage = ""
         settings: Json = {}
+        notes: Json = {}  # for the access log
         try:
             found = routing.stage(live.stages(), called.path)
             if found is None:
@@ -105,22 +106,12 @@ class Server:
         taken = (time.perf_counter() - began) * 1000
         self._count(live, stage, result.status, taken)
         if settings:
-            notes |= {"responseLatency": int(taken), "responseLength": len(result.body), "status": result.status}
-            self._access(live, request, request_id, stage, settings, notes)
+            notes |= {"responseLength": len(result.body), "status": result.status}
+            values = access_log.values(live.row, request, request_id, stage, taken, notes)
+            self._platform.services["access_log"].write(
+                live.row, stage, settings.get("DestinationArn"), settings.get("Format"), values
+            )
         return _response(result, request_id)
-
-    def _access(self, live: Live, request: Request, request_id: str, stage: str, settings: Json, notes: Json) -> None:
-        """The request's line in the stage's access log."""
-        row, api = live.row, live.row.name
-        values = {
-            "accountId": row.account, "apiId": api, "domainName": f"{api}.execute-api.{row.region}.amazonaws.com",
-            "domainPrefix": api, "extendedRequestId": request_id, "httpMethod": request.method,
-            "identity": {"sourceIp": request.peer or "127.0.0.1", "userAgent": request.headers.get("user-agent")},
-            "path": request.path, "protocol": "HTTP/1.1", "requestId": request_id, "stage": stage, **notes,
-        }  # fmt: skip
-        self._platform.services["access_log"].write(
-            row, stage, settings.get("DestinationArn"), settings.get("Format"), values
-        )
 
     def _cross_origin(self, live: Live, request: Request) -> list[tuple[str, str]]:
         preflight = cors.is_preflight(request.method, request.headers)

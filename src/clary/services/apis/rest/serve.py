@@ -91,7 +91,7 @@ class Server:
         name, _, path = called.path.lstrip("/").partition("/")
         stage = live.row.private["stages"].get(name)
         api: Json = live.row.private
-        notes = access_log.times()
+        notes: Json = {}  # for the access log
         try:
             if stage is None:
                 raise Refused("ACCESS_DENIED", "Forbidden")
@@ -103,26 +103,17 @@ class Server:
         taken = (time.perf_counter() - began) * 1000
         self._count(live, name if stage else "", result.status, taken)
         if stage and (settings := stage.get("accessLogSettings")):
-            notes |= {"responseLatency": int(taken), "responseLength": len(result.body), "status": result.status}
-            self._access(live, request, request_id, stage, settings, notes)
+            notes |= {
+                "responseLength": len(result.body), "status": result.status, "deploymentId": stage["deploymentId"],
+                "extendedRequestId": request_id[:13] + "=",
+            }  # fmt: skip
+            found = access_log.values(live.row, request, request_id, name, taken, notes)
+            self._platform.services["access_log"].write(
+                live.row, name, settings.get("destinationArn"), settings.get("format"), found
+            )
         headers = {"x-amzn-RequestId": request_id, "x-amz-apigw-id": request_id[:13] + "="}
         more = tuple((k, v) for k, v in result.headers if k.lower() != "content-length")
         return Response(result.status, headers, result.body, more=more)
-
-    def _access(self, live: Live, request: Request, request_id: str, stage: Json, settings: Json, notes: Json) -> None:
-        """The request's line in the stage's access log."""
-        row, api = live.row, live.row.name
-        peer, agent = request.peer or "127.0.0.1", request.headers.get("user-agent")
-        values = {
-            "accountId": row.account, "apiId": api, "domainName": f"{api}.execute-api.{row.region}.amazonaws.com",
-            "domainPrefix": api, "extendedRequestId": request_id[:13] + "=", "httpMethod": request.method,
-            "path": request.path, "protocol": "HTTP/1.1", "requestId": request_id, "stage": stage["stageName"],
-            "deploymentId": stage["deploymentId"], **notes,
-            "identity": {"sourceIp": peer, "userAgent": agent, **notes.get("identity", {})},
-        }  # fmt: skip
-        self._platform.services["access_log"].write(
-            row, stage["stageName"], settings.get("destinationArn"), settings.get("format"), values
-        )
 
     async def _serve(
         self,
