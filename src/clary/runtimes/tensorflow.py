@@ -84,8 +84,10 @@ class Transform:
         name, method = said.get("tfs-model-name", first), said.get("tfs-method", "predict")
         if method != "predict":
             raise Unsupported(400, _error(f"tfs-method={method} is not supported; use predict"))
+        if "tfs-model-version" in said:
+            raise Unsupported(400, _error("tfs-model-version is not supported; the newest version answers"))
         uri = f"http://localhost:{self._port}/v1/models/{name}:{method}"
-        return Request(name, said.get("tfs-model-version"), method, uri, None, text, content_type, accept, size)
+        return Request(name, None, method, uri, None, text, content_type, accept, size)
 
 
 class _Response:

@@ -49,6 +49,17 @@ def output_handler(response, context):
         raise ValueError(response.content.decode())
     return ",".join(f"{row[0]:.2f}" for row in response.json()["predictions"]), context.accept_header
 """)
+pathlib.Path("whole").mkdir()
+pathlib.Path("whole/inference.py").write_text('''
+import json
+import urllib.request
+
+def handler(data, context):
+    """Asks the model server itself, as handlers that do everything do."""
+    body = json.dumps({"instances": [[float(v) for v in data.read().decode().split(",")]]}).encode()
+    with urllib.request.urlopen(urllib.request.Request(context.rest_uri, body)) as answer:
+        return str(round(json.load(answer)["predictions"][0][0], 1)), "text/plain"
+''')
 session, role = sagemaker.Session(), sagemaker.get_execution_role()
 now = f"{time.time():.0f}"
 estimator = TensorFlow(
@@ -66,6 +77,12 @@ rows = [{"word": "ab", "times": 2.0}, {"word": {"b64": "YWJj"}, "times": 1.0}]
 named = predictor.predict({"instances": rows}, initial_args={"CustomAttributes": "tfs-model-name=words"})
 assert named == {"predictions": [{"word": "ab", "length": 4.0}, {"word": "abc", "length": 3.0}]}, named
 try:
+    predictor.predict({"instances": [[0.0, 0.0]]}, initial_args={"CustomAttributes": "tfs-model-version=9"})
+except session.sagemaker_runtime_client.exceptions.ModelError as error:
+    assert "the newest version answers" in str(error), error
+else:
+    raise AssertionError("a version that is not there answered")
+try:
     predictor.predict({"rows": []})
 except session.sagemaker_runtime_client.exceptions.ModelError as error:
     assert "client error (400)" in str(error) and "'instances' key" in str(error), error
@@ -82,5 +99,14 @@ predictor = model.deploy(
 )
 predictor.accept = ("text/csv",)
 assert predictor.predict([[1, 1], [0, 2]], initial_args={"Accept": "text/csv"}) == [["4.00", "1.00"]]
+predictor.delete_endpoint()
+model = TensorFlowModel(
+    model_data=estimator.model_data, role=role, framework_version="2.18.0", entry_point="inference.py",
+    source_dir="whole", sagemaker_session=session,
+)  # fmt: skip
+predictor = model.deploy(
+    1, "ml.c5.xlarge", endpoint_name=f"whole-{now}", serializer=CSVSerializer(), deserializer=CSVDeserializer()
+)
+assert predictor.predict([[1, 1]]) == [["4.0"]]
 predictor.delete_endpoint()
 print("TENSORFLOW", answer)
