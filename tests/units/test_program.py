@@ -93,6 +93,26 @@ def test_a_fork_is_an_interpreter_of_its_own(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("fork", [True, False])
+def test_a_warning_does_not_split_a_line(tmp_path: Path, fork: bool) -> None:
+    log = tmp_path / "log"
+    lay_out(
+        tmp_path,
+        f"""
+        import os
+        os.write(1, b"LOSS ")
+        os.write(2, b"warning\\n")
+        while b"warning" not in open({str(log)!r}, "rb").read():
+            pass
+        os.write(1, b"0.5\\n")
+        os.write(1, b"no end")
+        """,
+    )
+    with log.open("wb") as out:
+        subprocess.run(runner(tmp_path, fork), stdout=out, stderr=out, check=True, cwd="/")
+    assert log.read_text().partition("\0")[0].splitlines() == ["warning", "LOSS 0.5", "no end"]
+
+
+@pytest.mark.parametrize("fork", [True, False])
 def test_a_script_is_asked_to_end(tmp_path: Path, fork: bool) -> None:
     lay_out(
         tmp_path,

@@ -10,18 +10,19 @@ import contextlib
 import importlib
 import os
 import re
+import selectors
 import signal
 import subprocess
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, NoReturn
+from typing import IO, NoReturn, cast
 
 _TAIL_BYTES = 64 << 10
+_READ_BYTES = 64 << 10  # the most that is read at once, and held of a line that does not end
 _INSTALLS = re.compile(rb"\bpip[0-9]*\b.*\binstall\b", re.DOTALL)
 _LOOKED_AT = 1 << 20
 _EARLY = ("PYTHON", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMEXPR_", "LD_", "MALLOC_")
@@ -50,29 +51,61 @@ def run(command: Sequence[str], folder: Path, variables: Mapping[str, str], fork
     child = (
         Fork(command[1:], folder, variables)
         if fork and command[1].endswith(".py") and independent(folder)
-        else subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE)
+        else subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    tail: deque[bytes] = deque()
-    held = 0
-
-    def copy() -> None:
-        nonlocal held
-        assert child.stderr is not None
-        for line in child.stderr:
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
-            tail.append(line)
-            held += len(line)
-            while held > _TAIL_BYTES:
-                held -= len(tail.popleft())
-
-    reader = threading.Thread(target=copy, daemon=True)
-    reader.start()
+    assert child.stdout is not None and child.stderr is not None
+    copier = _Copier(child.stdout, child.stderr)
+    copier.start()
     status = child.wait()
-    reader.join(5)
+    copier.join(5)
     code = status if status >= 0 else 128 - status
-    return code, b"".join(tail).decode("utf-8", "replace")
+    return code, copier.errors()
+
+
+class _Copier(threading.Thread):
+    """Copies a program's output to ours by whole lines.
+
+    A ``print`` of several values is several writes; a warning that arrives between them would spoil the line that a
+    metric's expression looks for.
+    """
+
+    def __init__(self, stdout: IO[bytes], stderr: IO[bytes]):
+        super().__init__(daemon=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._stdout, self._stderr = stdout, stderr
+        self._tail = bytearray()
+
+    def errors(self) -> str:
+        """The end of what the program wrote to its standard error."""
+        return bytes(self._tail[-_TAIL_BYTES:]).decode("utf-8", "replace")
+
+    def run(self) -> None:
+        """Copy until both streams end."""
+        begun = {self._stderr: b"", self._stdout: b""}
+        with selectors.DefaultSelector() as waiting:
+            for stream in begun:
+                waiting.register(stream, selectors.EVENT_READ)
+            while waiting.get_map():
+                for stream in [cast("IO[bytes]", key.fileobj) for key, _ in waiting.select()]:
+                    data = os.read(stream.fileno(), _READ_BYTES)
+                    lines, end, rest = (begun[stream] + data).rpartition(b"\n")
+                    if not data or len(rest) > _READ_BYTES:
+                        lines, end, rest = lines + end + rest, b"", b""
+                    if not data:
+                        waiting.unregister(stream)
+                    begun[stream] = rest
+                    self._write(stream, lines + end)
+
+    def _write(self, stream: IO[bytes], data: bytes) -> None:
+        out = (sys.stdout if stream is self._stdout else sys.stderr).buffer
+        out.write(data)
+        out.flush()
+        if stream is self._stderr:
+            self._tail += data
+            if len(self._tail) > 2 * _TAIL_BYTES:
+                del self._tail[:-_TAIL_BYTES]
 
 
 class Fork:
@@ -81,15 +114,17 @@ class Fork:
     def __init__(self, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]):
         sys.stdout.flush()
         sys.stderr.flush()
-        ours, theirs = os.pipe()
+        pipes = {1: os.pipe(), 2: os.pipe()}
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(ours)
-            os.dup2(theirs, 2)
-            os.close(theirs)
+            for stream, (_, theirs) in pipes.items():
+                os.dup2(theirs, stream)
+            for end in (end for pipe in pipes.values() for end in pipe):
+                os.close(end)
             _script(arguments, folder, variables)
-        os.close(theirs)
-        self.stderr: BinaryIO = os.fdopen(ours, "rb")
+        for _, theirs in pipes.values():
+            os.close(theirs)
+        self.stdout, self.stderr = (os.fdopen(ours, "rb") for ours, _ in pipes.values())
 
     def terminate(self) -> None:
         """Ask it to end."""
