@@ -53,7 +53,7 @@ _SERVICES = {
         ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke", "urls"),
         "functions",
     ),
-    "ecr": ("clary.services.ecr", (), "ecr"),
+    "ecr": ("clary.services.ecr", ("repositories", "images"), "ecr"),
     "ssm": ("clary.services.ssm", (), "ssm"),
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
     "apigateway": (

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from . import bootstrap
 from .clock import now
 from .provider.platform import Platform
+from .services.ecr import manifests
 from .services.sagemaker import packages
 from .store.metrics import MetricRows
 from .store.object import load_segments
@@ -50,6 +51,7 @@ async def running(platform: Platform) -> AsyncIterator[None]:
                 removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)
+                await asyncio.to_thread(sweep_images, platform, _GRACE_SECONDS)
                 removed = await asyncio.to_thread(packages.sweep, platform, platform.settings.packages_days * 86400)
                 if removed:
                     log.info("removed %d sets of packages that nothing needed lately", removed)
@@ -81,6 +83,15 @@ def sweep_blobs(platform: Platform, older_than: float) -> int:
     orphans = [b for b in old if b not in used]
     platform.objects.discard(orphans)
     return len(orphans)
+
+
+def sweep_images(platform: Platform, older_than: float) -> int:
+    """Remove layers that no image has any more, and uploads that nobody goes on with; how many there were."""
+    blobs = platform.services["image-blobs"]
+    with platform.database.read() as tx:
+        used = manifests.used(tx)
+    removed: int = blobs.sweep(used, older_than)
+    return removed
 
 
 async def reset(platform: Platform, account: str | None) -> int:

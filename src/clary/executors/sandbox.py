@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import socket
 import stat
+import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from .spec import Mount, ProcessSpec
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
-_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 4096, 16384, 1 << 18
+_MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+_MS_REMOUNT, _MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
 _SYS = {"x86_64": {"pivot_root": 155}, "aarch64": {"pivot_root": 41}}
@@ -62,43 +65,51 @@ def separate(spec: ProcessSpec) -> None:
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and _libc.unshare(flags) == 0:
         return
-    _check(_libc.unshare(flags | CLONE_NEWUSER), "unshare")
+    unshare(flags | CLONE_NEWUSER)
     with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
     try:
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        Path("/proc/self/uid_map").write_text(f"{0 if spec.image else uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{0 if spec.image else gid} {gid} 1")
     except OSError as error:
         raise Unavailable(error.errno, f"mapping the user: {error.strerror}") from None
+
+
+def unshare(flags: int) -> None:
+    """Leave namespaces of the machine. Raises Unavailable."""
+    _check(_libc.unshare(flags), "unshare")
 
 
 def enter(spec: ProcessSpec) -> None:
     """Build the new root and move into it; then drop every privilege. Raises Unavailable."""
     root = spec.path / "root"
     root.mkdir(exist_ok=True)
-    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-    _mount("tmpfs", str(root), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=16m")
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
     sources = _sources()
     below = [m for m in spec.mounts if any(s.startswith(m.target + "/") for s in sources)]
-    for mount in below:  # a Python installation below /tmp must not be hidden by the process's own /tmp
-        _show(mount, root)
+    for shown in below:  # a Python installation below /tmp must not be hidden by the process's own /tmp
+        _show(shown, root)
     for source in sources:
         _show(Mount(source, source), root)
     _etc(spec, root)
-    _devices(root)
+    devices(root)
     (root / "proc").mkdir()
-    _mount("proc", str(root / "proc"), "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    for mount in spec.mounts:
-        if mount not in below:
-            _show(mount, root)
+    mount("proc", str(root / "proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for shown in spec.mounts:
+        if shown not in below:
+            _show(shown, root)
     for name in ("run", "var", "home", "root"):
         (root / name).mkdir(exist_ok=True)
-    _guard_proc(root / "proc")
-    _pivot(root)
+    guard_proc(root / "proc")
+    old = root / ".old"
+    old.mkdir()
+    pivot(root, old)
+    unmount("/.old")
+    os.rmdir("/.old")
     if not spec.network:
-        _raise_loopback()
-    hostname = spec.hostname.encode()
-    _libc.sethostname(hostname, len(hostname))
+        raise_loopback()
+    name_host(spec.hostname)
     os.chdir("/")
     drop_privileges(spec.uid)
 
@@ -115,16 +126,16 @@ def _sources() -> list[str]:
     return kept
 
 
-def _show(mount: Mount, root: Path) -> None:
+def _show(shown: Mount, root: Path) -> None:
     """Make one path of the machine visible under the new root."""
-    source = str(mount.source)
-    target = root / mount.target.lstrip("/")
+    source = str(shown.source)
+    target = root / shown.target.lstrip("/")
     if os.path.islink(source):
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             target.symlink_to(os.readlink(source))
         return
-    if source == mount.target == "/opt":  # /opt/ml is the process's own: show the rest of /opt entry by entry
+    if source == shown.target == "/opt":  # /opt/ml is the process's own: show the rest of /opt entry by entry
         (root / "opt").mkdir(exist_ok=True)
         for entry in sorted(os.listdir("/opt")):
             if entry != "ml":
@@ -135,9 +146,14 @@ def _show(mount: Mount, root: Path) -> None:
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    _mount(source, str(target), None, _MS_BIND | _MS_REC)
-    if not mount.writable:
-        _read_only(str(target))
+    bind(source, str(target), shown.writable)
+
+
+def bind(source: str, target: str, writable: bool) -> None:
+    """Show a folder or file at another path, which exists."""
+    mount(source, target, None, _MS_BIND | MS_REC)
+    if not writable:
+        _read_only(target)
 
 
 class _MountAttr(ctypes.Structure):
@@ -154,8 +170,8 @@ def _read_only(path: str) -> None:
     )
     if done == 0:
         return
-    flags = os.statvfs(path).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)  # older kernels: without what lies below
-    _mount("none", path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | flags)
+    flags = os.statvfs(path).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)  # older kernels: without what lies below
+    mount("none", path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | flags)
 
 
 def _etc(spec: ProcessSpec, root: Path) -> None:
@@ -163,48 +179,62 @@ def _etc(spec: ProcessSpec, root: Path) -> None:
     for name in _ETC:
         if os.path.lexists(f"/etc/{name}"):
             _show(Mount(f"/etc/{name}", f"/etc/{name}"), root)
+    for name, text in names(spec).items():
+        (root / "etc" / name).write_text(text)
+
+
+def names(spec: ProcessSpec) -> dict[str, str]:
+    """The files of /etc that say who this host is and who the others are."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
     lines += [f"{address} {name}" for name, address in spec.hosts.items()]
     if spec.hostname not in spec.hosts and spec.hostname != "localhost":
         lines.append(f"127.0.0.1 {spec.hostname}")
-    (root / "etc/hosts").write_text("\n".join(lines) + "\n")
-    (root / "etc/hostname").write_text(spec.hostname + "\n")
+    return {"hosts": "\n".join(lines) + "\n", "hostname": spec.hostname + "\n"}
 
 
-def _devices(root: Path) -> None:
-    (root / "dev").mkdir()
+def devices(root: Path, of: str = "/dev") -> None:
+    """The devices that every process may use, below a new root."""
+    (root / "dev").mkdir(exist_ok=True)
     for name in _DEVICES:
-        if os.path.exists(f"/dev/{name}"):
+        if os.path.exists(f"{of}/{name}"):
             (root / "dev" / name).touch()
-            _mount(f"/dev/{name}", str(root / "dev" / name), None, _MS_BIND)
+            mount(f"{of}/{name}", str(root / "dev" / name), None, _MS_BIND)
     (root / "dev/shm").mkdir()
-    _mount("tmpfs", str(root / "dev/shm"), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+    mount("tmpfs", str(root / "dev/shm"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for name, target in (("fd", "self/fd"), ("stdin", "self/fd/0"), ("stdout", "self/fd/1"), ("stderr", "self/fd/2")):
         (root / "dev" / name).symlink_to(f"/proc/{target}")
 
 
-def _guard_proc(proc: Path) -> None:
+def guard_proc(proc: Path) -> None:
     """The kernel's switches stay out of reach, also for a process that is root outside."""
     for name in ("sys", "irq", "bus", "fs"):
         if (proc / name).is_dir():
-            _mount(str(proc / name), str(proc / name), None, _MS_BIND)
+            mount(str(proc / name), str(proc / name), None, _MS_BIND)
             _read_only(str(proc / name))
     for name in ("sysrq-trigger", "kcore", "keys", "timer_list"):
         if (proc / name).exists():
-            _mount("/dev/null", str(proc / name), None, _MS_BIND)
+            mount("/dev/null", str(proc / name), None, _MS_BIND)
 
 
-def _pivot(root: Path) -> None:
-    old = root / ".old"
-    old.mkdir()
+def pivot(root: Path, old: Path) -> None:
+    """Make a folder ``/``; what was it lies at ``old``, which is below."""
     number = _SYS[os.uname().machine]["pivot_root"]
     _check(_libc.syscall(number, str(root).encode(), str(old).encode()), "pivot_root")
     os.chdir("/")
-    _check(_libc.umount2(b"/.old", _MNT_DETACH), "umount")
-    os.rmdir("/.old")
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+def unmount(path: str) -> None:
+    """Take a mount away, now or when its last user has gone."""
+    _check(_libc.umount2(path.encode(), _MNT_DETACH), "umount")
+
+
+def name_host(name: str) -> None:
+    """The name that this host has for itself."""
+    _libc.sethostname(name.encode(), len(name.encode()))
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """mount(2). Raises Unavailable."""
     result = _libc.mount(
         source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags),
         options.encode() if options else None,
@@ -212,12 +242,8 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _check(result, f"mounting {target}")
 
 
-def _raise_loopback() -> None:
+def raise_loopback() -> None:
     """A new network namespace has only ``lo``, and that is down."""
-    import fcntl
-    import socket
-    import struct
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("16sH14s", b"lo", 0, b"\0" * 14)
         flags = struct.unpack("16sH14s", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
@@ -238,6 +264,17 @@ def drop_privileges(uid: int) -> None:
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         _libc.capset(header, (ctypes.c_uint32 * 6)())
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def limit_capabilities(kept: Container[int]) -> None:
+    """Lose all capabilities but some, in a user namespace of one's own, and never gain one again."""
+    for capability in _capabilities():
+        if capability not in kept:
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    low = sum(1 << c for c in range(32) if c in kept)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, 0, 0, 0)), "capset")
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def die_with_parent() -> None:

@@ -24,7 +24,7 @@ from typing import NoReturn
 import orjson
 
 from ..locks import held
-from . import limits, sandbox
+from . import image_root, limits, sandbox
 from .spec import ProcessSpec
 
 _ORPHAN_SECONDS = 120.0
@@ -179,7 +179,9 @@ def _begin(spec: ProcessSpec, group: limits.MemoryGroup | None) -> NoReturn:
             group.join()
         elif spec.memory_bytes:
             limits.limit_data(spec.memory_bytes)
-        if spec.sandbox == "off":
+        if spec.image and spec.call:
+            _function(spec.call)  # inside, none of its modules could be found any more
+        if spec.sandbox == "off" and not spec.image:
             code = _unconfined(spec)
         else:
             code = _confined(spec)
@@ -201,7 +203,7 @@ def _confined(spec: ProcessSpec) -> int:
     if first == 0:
         os.close(ready)
         try:
-            sandbox.enter(spec)
+            (image_root if spec.image else sandbox).enter(spec)
         except OSError as error:
             os.write(told, f"{error}".encode())
             os._exit(120)
@@ -218,6 +220,9 @@ def _confined(spec: ProcessSpec) -> int:
 
 
 def _without_sandbox(spec: ProcessSpec, why: str) -> int:
+    if spec.image:
+        print(f"clary: a container image needs a sandbox, and none can be made here: {why}", flush=True)
+        return 125
     if spec.sandbox == "on":
         print(
             f"clary: no sandbox can be made here ({why}) and CLARY_SANDBOX=on forbids running without one", flush=True
@@ -309,6 +314,7 @@ def _program(spec: ProcessSpec) -> NoReturn:
             if found is None:
                 print(f"clary: {spec.command[0]}: command not found", file=sys.stderr, flush=True)
                 os._exit(127)
+            image_root.become(spec.user)
             os.execve(found, list(spec.command), spec.environment)
         code = _function(spec.call)()
     except SystemExit as leaving:

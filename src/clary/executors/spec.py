@@ -32,6 +32,8 @@ class ProcessSpec:
     hostname: str = "localhost"
     hosts: dict[str, str] = field(default_factory=dict)  # name → address, for /etc/hosts
     directory: str = "/"
+    image: str = ""  # the files of a container image, which it sees instead of this machine's
+    user: str = ""  # of the image, as its configuration names it
     network: bool = True
     memory_bytes: int = 0  # 0: no limit
     uid: int = 0  # the user it runs as when the platform runs as root

@@ -17,6 +17,7 @@ from ..provider.errors import AwsError, SerializationException, ServiceUnavailab
 from ..provider.operation import Bound, Provider
 from ..provider.platform import Platform
 from ..services.apis.hosts import Called, called
+from ..services.ecr.registry import is_registry
 from ..web import BodyTooLarge, Disconnected, Request, Response
 from ..wire import check
 from ..wire.message import Malformed, NoSuchOperation
@@ -75,6 +76,8 @@ class Gateway:
         api = called(request) or await self._platform.services["domains"].called(request)
         if api is not None:
             return await self._execute(request, api)
+        if is_registry(request):
+            return cast(Response, await self._platform.services["registry"].answer(request))
         return await self.answer(request)
 
     async def _execute(self, request: Request, api: Called) -> Response:

@@ -1,7 +1,4 @@
-"""Elastic Container Registry: repositories with their settings and policies.
-
-There is no registry behind them yet: a repository holds no image, and operations that move images are refused.
-"""
+"""Repositories with their settings, policies and tags."""
 
 from __future__ import annotations
 
@@ -9,36 +6,50 @@ import json
 import re
 from typing import Any
 
-from ..clock import now
-from ..provider.context import Context
-from ..provider.errors import AwsError, coded
-from ..provider.operation import Provider
-from ..provider.platform import Platform
-from ..store.rows import Row
+from ...clock import now
+from ...provider.context import Context
+from ...provider.errors import AwsError, coded
+from ...provider.operation import Provider
+from ...provider.platform import Platform
+from ...store.database import Transaction
+from ...store.rows import Row
 
 Json = dict[str, Any]
 
 ecr = Provider("ecr")
 
-_KIND = "Repository"
+REPOSITORY = "Repository"
+IMAGE = "EcrImage"
+"""The kind of an image's row; it is named ``repository@digest``."""
+
 _SETTINGS = {"imageTagMutability": "MUTABLE", "imageScanningConfiguration": {"scanOnPush": False}}
 _ENCRYPTION = {"encryptionType": "AES256"}
 
 
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return ecr
-
-
-def _where(ctx: Context, name: str) -> str:
+def where(ctx: Context, name: str) -> str:
+    """A repository, as errors have it."""
     return f"with name '{name}' in the registry with id '{ctx.account}'"
 
 
-def _find(ctx: Context, request: Json) -> Row:
+def address(platform: Platform) -> str:
+    """The registry as container tools reach it. They take no name below ``localhost``, and plain HTTP from this one."""
+    settings = platform.settings
+    host = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::", "::1", "") else settings.host
+    return f"{host}:{settings.port}"
+
+
+def find(ctx: Context, request: Json) -> Row:
+    """The repository that a request names."""
     name = request["repositoryName"]
-    if (row := ctx.get(_KIND, name)) is None:
+    if (row := ctx.get(REPOSITORY, name)) is None:
         raise _absent(ctx, name)
     return row
+
+
+def image_rows(tx: Transaction, repository: Row) -> list[Row]:
+    """The images of a repository, in the order in which they came."""
+    rows = tx.rows.list(IMAGE, repository.account, repository.region)
+    return sorted((r for r in rows if r.name.startswith(f"{repository.name}@")), key=lambda r: r.created)
 
 
 def _absent(ctx: Context, name: str) -> AwsError:
@@ -53,7 +64,7 @@ def _named(ctx: Context, row: Row) -> Json:
 def _shown(ctx: Context, row: Row) -> Json:
     return {
         **_named(ctx, row), "repositoryArn": row.arn, "createdAt": row.created,
-        "repositoryUri": f"{ctx.account}.dkr.ecr.{ctx.region}.amazonaws.com/{row.name}", **row.spec,
+        "repositoryUri": f"{address(ctx.platform)}/{row.name}", **row.spec,
     }  # fmt: skip
 
 
@@ -66,13 +77,13 @@ def _keep(ctx: Context, row: Row, **settings: Any) -> None:
 def create_repository(ctx: Context, request: Json) -> Json:
     """A repository without images."""
     name = request["repositoryName"]
-    if ctx.get(_KIND, name) is not None:
+    if ctx.get(REPOSITORY, name) is not None:
         text = f"The repository with name '{name}' already exists in the registry with id '{ctx.account}'"
         raise coded("RepositoryAlreadyExistsException", text, 400)
     spec = {k: request.get(k, default) for k, default in _SETTINGS.items()}
     spec["encryptionConfiguration"] = request.get("encryptionConfiguration", _ENCRYPTION)
     arn = ctx.arn("ecr", f"repository/{name}")
-    row = Row(_KIND, ctx.account, ctx.region, name, arn, spec, created=now())
+    row = Row(REPOSITORY, ctx.account, ctx.region, name, arn, spec, created=now())
     ctx.tx.rows.add(row)
     if tags := request.get("tags"):
         ctx.tx.tags.put(arn, {t["Key"]: t.get("Value", "") for t in tags})
@@ -83,9 +94,9 @@ def create_repository(ctx: Context, request: Json) -> Json:
 def describe_repositories(ctx: Context, request: Json) -> Json:
     """All repositories, or those that are named."""
     if names := request.get("repositoryNames"):
-        rows = [_find(ctx, {"repositoryName": name}) for name in names]
+        rows = [find(ctx, {"repositoryName": name}) for name in names]
     else:
-        rows = sorted(ctx.tx.rows.list(_KIND, ctx.account, ctx.region), key=lambda r: r.name)
+        rows = sorted(ctx.tx.rows.list(REPOSITORY, ctx.account, ctx.region), key=lambda r: r.name)
     token, limit = request.get("nextToken") or "0", request.get("maxResults", 100)
     if not token.isdigit():
         raise coded("InvalidParameterException", "Invalid parameter at 'nextToken' failed to satisfy constraint", 400)
@@ -96,9 +107,18 @@ def describe_repositories(ctx: Context, request: Json) -> Json:
 
 @ecr.operation
 def delete_repository(ctx: Context, request: Json) -> Json:
-    """Remove a repository; there are no images that could forbid it."""
-    row = _find(ctx, request)
+    """Remove a repository: one with images only by force."""
+    row = find(ctx, request)
     shown = _shown(ctx, row)
+    held = image_rows(ctx.tx, row)
+    if held and not request.get("force"):
+        text = (
+            f"The repository with name '{row.name}' in registry with id '{ctx.account}' cannot be deleted because it "
+            "still contains images"
+        )
+        raise coded("RepositoryNotEmptyException", text, 400)
+    for image in held:
+        ctx.tx.rows.delete(image)
     ctx.tx.rows.delete(row)
     return {"repository": shown}
 
@@ -115,21 +135,21 @@ def _document(text: str, what: str) -> str:
 @ecr.operation
 def set_repository_policy(ctx: Context, request: Json) -> Json:
     """Who may use a repository."""
-    row = _find(ctx, request)
+    row = find(ctx, request)
     _keep(ctx, row, policy=_document(request["policyText"], "PolicyText"))
     return {**_named(ctx, row), "policyText": request["policyText"]}
 
 
 def _stored(ctx: Context, row: Row, name: str, error: str, what: str) -> str:
     if (text := row.private.get(name)) is None:
-        raise coded(error, f"{what} does not exist for the repository {_where(ctx, row.name)}", 400)
+        raise coded(error, f"{what} does not exist for the repository {where(ctx, row.name)}", 400)
     return str(text)
 
 
 @ecr.operation
 def get_repository_policy(ctx: Context, request: Json) -> Json:
     """A repository's policy."""
-    row = _find(ctx, request)
+    row = find(ctx, request)
     text = _stored(ctx, row, "policy", "RepositoryPolicyNotFoundException", "Repository policy")
     return {**_named(ctx, row), "policyText": text}
 
@@ -138,14 +158,14 @@ def get_repository_policy(ctx: Context, request: Json) -> Json:
 def delete_repository_policy(ctx: Context, request: Json) -> Json:
     """Take a repository's policy away."""
     found = get_repository_policy(ctx, request)
-    _keep(ctx, _find(ctx, request), policy=None)
+    _keep(ctx, find(ctx, request), policy=None)
     return found
 
 
 @ecr.operation
 def put_lifecycle_policy(ctx: Context, request: Json) -> Json:
     """Which images expire; kept and shown, for there are none."""
-    row = _find(ctx, request)
+    row = find(ctx, request)
     text = _document(request["lifecyclePolicyText"], "LifecyclePolicyText")
     _keep(ctx, row, lifecycle=text)
     return {**_named(ctx, row), "lifecyclePolicyText": text}
@@ -154,7 +174,7 @@ def put_lifecycle_policy(ctx: Context, request: Json) -> Json:
 @ecr.operation
 def get_lifecycle_policy(ctx: Context, request: Json) -> Json:
     """A repository's lifecycle policy."""
-    row = _find(ctx, request)
+    row = find(ctx, request)
     text = _stored(ctx, row, "lifecycle", "LifecyclePolicyNotFoundException", "Lifecycle policy")
     return {**_named(ctx, row), "lifecyclePolicyText": text}
 
@@ -163,14 +183,14 @@ def get_lifecycle_policy(ctx: Context, request: Json) -> Json:
 def delete_lifecycle_policy(ctx: Context, request: Json) -> Json:
     """Take a repository's lifecycle policy away."""
     found = get_lifecycle_policy(ctx, request)
-    _keep(ctx, _find(ctx, request), lifecycle=None)
+    _keep(ctx, find(ctx, request), lifecycle=None)
     return found
 
 
 @ecr.operation
 def put_image_tag_mutability(ctx: Context, request: Json) -> Json:
     """Whether tags may move."""
-    row = _find(ctx, request)
+    row = find(ctx, request)
     ctx.tx.rows.save(row, spec={**row.spec, "imageTagMutability": request["imageTagMutability"]})
     return {**_named(ctx, row), "imageTagMutability": request["imageTagMutability"]}
 
@@ -178,28 +198,9 @@ def put_image_tag_mutability(ctx: Context, request: Json) -> Json:
 @ecr.operation
 def put_image_scanning_configuration(ctx: Context, request: Json) -> Json:
     """Whether images would be scanned."""
-    row, wanted = _find(ctx, request), request["imageScanningConfiguration"]
+    row, wanted = find(ctx, request), request["imageScanningConfiguration"]
     ctx.tx.rows.save(row, spec={**row.spec, "imageScanningConfiguration": wanted})
     return {**_named(ctx, row), "imageScanningConfiguration": wanted}
-
-
-@ecr.operation
-def list_images(ctx: Context, request: Json) -> Json:
-    """A repository's images: there are none."""
-    _find(ctx, request)
-    return {"imageIds": []}
-
-
-@ecr.operation
-def describe_images(ctx: Context, request: Json) -> Json:
-    """Images by tag or digest; all that are asked for are absent."""
-    row = _find(ctx, request)
-    for wanted in request.get("imageIds") or ():
-        digest, tag = wanted.get("imageDigest", "null"), wanted.get("imageTag", "null")
-        said = f"{{imageDigest:'{digest}', imageTag:'{tag}'}}"
-        text = f"The image with imageId {said} does not exist within the repository {_where(ctx, row.name)}"
-        raise coded("ImageNotFoundException", text, 400)
-    return {"imageDetails": []}
 
 
 def _by_arn(ctx: Context, request: Json) -> Row:
@@ -207,7 +208,7 @@ def _by_arn(ctx: Context, request: Json) -> Row:
     if match is None:
         text = f"Invalid parameter at 'resourceArn' failed to satisfy constraint: '{request['resourceArn']} is no ARN'"
         raise coded("InvalidParameterException", text, 400)
-    return _find(ctx, {"repositoryName": match[1]})
+    return find(ctx, {"repositoryName": match[1]})
 
 
 @ecr.operation

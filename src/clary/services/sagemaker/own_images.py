@@ -1,0 +1,180 @@
+"""Images that users pushed: which one a URI names, and its files on this machine.
+
+An image is unpacked once, whatever jobs and replicas run it; its digest is noted beside what runs, so that a tag that
+moves changes nothing that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform as machine
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...clock import now
+from ...executors import layers
+from ...executors.archives import ArchiveError
+from ...provider.platform import Platform
+from ...store.database import Transaction
+from ...store.image_blobs import ImageBlobs
+from ...store.rows import Row
+from ..ecr.manifests import INDEXES, digest_of, locate
+from ..ecr.repositories import REPOSITORY
+
+Json = dict[str, Any]
+NOTE = "image"
+"""In a folder of a job or fleet: the digest of the image that it runs."""
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_turns: dict[str, threading.Lock] = {}
+_guard = threading.Lock()
+
+
+class ImageError(Exception):
+    """An image that cannot be run; the text is for its user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An unpacked image: its files, and what its configuration says of the process."""
+
+    digest: str
+    files: Path
+    config: Json
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its own variables."""
+        found = dict(text.split("=", 1) for text in self.config.get("Env") or () if "=" in text)
+        return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **found}
+
+    def command(self, arguments: list[str], entrypoint: list[str] | None = None) -> tuple[str, ...]:
+        """What is executed: as ``docker run [--entrypoint] IMAGE ARGUMENTS``."""
+        own = self.config.get("Entrypoint") or []
+        return (*(entrypoint if entrypoint is not None else own), *arguments)
+
+    @property
+    def user(self) -> str:
+        """Who runs it."""
+        return str(self.config.get("User") or "")
+
+    @property
+    def directory(self) -> str:
+        """Where it runs."""
+        return str(self.config.get("WorkingDir") or "/")
+
+    @property
+    def home(self) -> str:
+        """Where its user's files lie, if its root user runs it."""
+        return "/root" if self.user in ("", "0", "root") else "/"
+
+
+def find(tx: Transaction, registry: str, repository: str, reference: str, default: str) -> Row | None:
+    """The image that a URI's parts name: in the registry of an account, or in one with a port on this machine."""
+    account, _, rest = registry.partition(".dkr.ecr.")
+    region = rest.partition(".")[0]
+    named = (account, region) if rest and account.isdigit() else None
+    local = not registry or ":" in registry or registry == "localhost"
+    if named is None and not local:
+        return None
+    for row in tx.rows.list(REPOSITORY, named[0] if named else None, named[1] if named else None):
+        if row.name == repository and (named or row.account == default):
+            return locate(tx, row, reference)
+    return None
+
+
+def folder(platform: Platform, digest: str) -> Path:
+    """Where an image's files lie."""
+    return platform.settings.folder / "images" / "unpacked" / digest.removeprefix("sha256:")
+
+
+def labels(platform: Platform, digest: str) -> dict[str, str]:
+    """The labels of an image, read from its configuration without unpacking it."""
+    manifest = _manifest(platform, digest)
+    config = json.loads(_blobs(platform).path(manifest["config"]["digest"]).read_bytes())
+    return dict((config.get("config") or {}).get("Labels") or {})
+
+
+def ensure(platform: Platform, digest: str) -> Image:
+    """An image with its files at hand. ImageError when they cannot be."""
+    with _guard:
+        turn = _turns.setdefault(digest, threading.Lock())
+    with turn:
+        place = folder(platform, digest)
+        if not (place / "config.json").exists():
+            _unpack(platform, digest, place)
+        os.utime(place)
+        return Image(digest, place / "files", json.loads((place / "config.json").read_text()))
+
+
+def _blobs(platform: Platform) -> ImageBlobs:
+    found: ImageBlobs = platform.services["image-blobs"]
+    return found
+
+
+def _manifest(platform: Platform, digest: str) -> Json:
+    """The manifest for machines like this one."""
+    try:
+        manifest: Json = json.loads(_blobs(platform).path(digest).read_bytes())
+    except OSError:
+        raise ImageError(f"The image {digest} is no longer in its repository; push it again.") from None
+    if manifest.get("mediaType") not in INDEXES and "manifests" not in manifest:
+        return manifest
+    wanted = _MACHINES.get(machine.machine(), machine.machine())
+    kinds = {}
+    for entry in manifest["manifests"]:
+        said = entry.get("platform") or {}
+        kinds[f"{said.get('os')}/{said.get('architecture')}"] = entry["digest"]
+    if f"linux/{wanted}" not in kinds:
+        raise ImageError(f"The image {digest} is for {', '.join(sorted(kinds))}; this machine is linux/{wanted}.")
+    return _manifest(platform, kinds[f"linux/{wanted}"])
+
+
+def _unpack(platform: Platform, digest: str, place: Path) -> None:
+    manifest, blobs = _manifest(platform, digest), _blobs(platform)
+    aside = place.with_name(f".{place.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True, mode=0o700)
+    try:
+        config = json.loads(blobs.path(manifest["config"]["digest"]).read_bytes())
+        wanted = _MACHINES.get(machine.machine(), machine.machine())
+        if config.get("architecture", wanted) != wanted:
+            raise ImageError(
+                f"The image {digest} is for {config['architecture']}, and this machine is {wanted}: build it with "
+                f"--platform linux/{wanted}."
+            )
+        layers.unpack([blobs.path(part["digest"]) for part in manifest["layers"]], aside / "files")
+    except (ArchiveError, OSError, ValueError, KeyError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise ImageError(f"The image {digest} cannot be unpacked: {error}") from None
+    (aside / "config.json").write_text(json.dumps(config.get("config") or {}))
+    shutil.rmtree(place, ignore_errors=True)
+    os.rename(aside, place)
+
+
+def sweep(platform: Platform, older_than: float) -> int:
+    """Remove the files of images that nobody asked for since; those of jobs and replicas that are there stay."""
+    root = platform.settings.folder
+    notes = [*(root / "runs").glob(f"*/{NOTE}"), *(root / "runs").glob(f"*/models/.*.{NOTE}")]
+    used = {note.read_text().strip() for note in notes}
+    removed = 0
+    for path in (root / "images" / "unpacked").glob("[0-9a-f]*"):
+        digest = f"sha256:{path.name}"
+        with _guard:
+            turn = _turns.setdefault(digest, threading.Lock())
+        with turn, contextlib.suppress(OSError):
+            if digest not in used and path.stat().st_mtime < now() - older_than:
+                gone = path.with_name(f".{path.name}.gone")
+                os.rename(path, gone)
+                shutil.rmtree(gone)
+                removed += 1
+    return removed
+
+
+def digest(row: Row) -> str:
+    """The digest of an image's row."""
+    return digest_of(row)
