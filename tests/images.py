@@ -17,6 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
+from tests.platform import Platform
+
 _LEFT_OUT = {
     "test",
     "idlelib",
@@ -125,3 +129,27 @@ def layout(folder: Path, layers: list[bytes], **config: Any) -> Path:
 def accounts() -> bytes:
     """A layer that names users and groups."""
     return layer(_ACCOUNTS)
+
+
+def push(platform: Platform, repository: str, folder: Path, tag: str = "latest") -> str:
+    """Push the image of a layout to the platform's registry, as container tools do; the image's URI."""
+    ecr = platform.client("ecr")
+    if not any(r["repositoryName"] == repository for r in ecr.describe_repositories()["repositories"]):
+        ecr.create_repository(repositoryName=repository)
+    (found,) = ecr.get_authorization_token()["authorizationData"]
+    headers = {"Authorization": f"Basic {found['authorizationToken']}"}
+    root, pool = f"http://127.0.0.1:{platform.port}/v2/{repository}", urllib3.PoolManager()
+    (entry,) = json.loads((folder / "index.json").read_text())["manifests"]
+    manifest = (folder / "blobs" / "sha256" / entry["digest"][7:]).read_bytes()
+    said = json.loads(manifest)
+    for part in (said["config"], *said["layers"]):
+        if pool.request("HEAD", f"{root}/blobs/{part['digest']}", headers=headers).status == 200:
+            continue
+        data = (folder / "blobs" / "sha256" / part["digest"][7:]).read_bytes()
+        sent = pool.request("POST", f"{root}/blobs/uploads/?digest={part['digest']}", body=data, headers=headers)
+        assert sent.status == 201, sent.data
+    kept = pool.request(
+        "PUT", f"{root}/manifests/{tag}", body=manifest, headers={**headers, "Content-Type": said["mediaType"]}
+    )
+    assert kept.status == 201, kept.data
+    return f"000000000000.dkr.ecr.us-east-1.amazonaws.com/{repository}:{tag}"

@@ -13,7 +13,7 @@ from . import bootstrap
 from .clock import now
 from .provider.platform import Platform
 from .services.ecr import manifests
-from .services.sagemaker import packages
+from .services.sagemaker import own_images, packages
 from .store.metrics import MetricRows
 from .store.object import load_segments
 from .store.schema import (
@@ -52,6 +52,7 @@ async def running(platform: Platform) -> AsyncIterator[None]:
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)
                 await asyncio.to_thread(sweep_images, platform, _GRACE_SECONDS)
+                await asyncio.to_thread(own_images.sweep, platform, platform.settings.packages_days * 86400)
                 removed = await asyncio.to_thread(packages.sweep, platform, platform.settings.packages_days * 86400)
                 if removed:
                     log.info("removed %d sets of packages that nothing needed lately", removed)

@@ -62,7 +62,7 @@ async def _pass_on(ctx: Context) -> Response:
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_unix_connection(
-                str(ctx.platform.settings.folder / "run" / "front.sock")
+                str(ctx.platform.settings.folder / "run" / "inside" / "front.sock")
             )
             try:
                 writer.write(head.encode("utf-8", "surrogateescape") + body)

@@ -19,6 +19,8 @@ PING = b"\0ping"
 EXECUTION_PARAMETERS = b"\0execution-parameters"
 IN_PIECES = b"\0pieces"
 MORE, END = b"+", b""
+UNSEEN = b"\0unseen"
+"""Ends the head of an answer to a request that nobody has seen: it can go to another replica."""
 
 Item = tuple[bytes, bytes]
 """Head and body."""

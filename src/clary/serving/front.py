@@ -234,9 +234,11 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
     for listener in listeners:
         listener.setblocking(False)
         loop.add_reader(listener, front.accept, listener)
-    inside = run / "front.sock"
+    inside = run / "inside" / "front.sock"  # in a folder that containers are shown
+    inside.parent.mkdir(exist_ok=True)
     inside.unlink(missing_ok=True)
     server = await loop.create_unix_server(lambda: Connection(front), str(inside))
+    inside.chmod(0o666)  # the home folder around it is private
     channel = loop.create_task(front.keep_channel())
     gc.collect()
     gc.freeze()

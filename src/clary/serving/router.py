@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import accumulate
 from zlib import crc32
 
+from .lanes import Lanes
 from .link import Link
 from .meter import MeterKey, Meters
 from .table import Capture, Endpoint, Replica, Table, Variant
@@ -200,14 +201,18 @@ class Router:
     def _instance(self, replica: Replica, links: Links) -> Link:
         """The link to an instance's first process, with those to its others."""
         first = self._link(replica, links)
-        more = [self._link(Replica(f"{replica.id}/{n}", path), links) for n, path in enumerate(replica.more, 1)]
+        more = [
+            self._link(Replica(f"{replica.id}/{n}", path, lanes=(0,) if n in replica.lanes else ()), links)
+            for n, path in enumerate(replica.more, 1)
+        ]
         first.more = tuple(more)
         return first
 
     def _link(self, replica: Replica, links: Links) -> Link:
         link = self._links.get(replica)
         if link is None or not link.alive:
-            link = Link(replica, self._lost, self._found, known_good=link is None)
+            kind = Lanes if 0 in replica.lanes else Link
+            link = kind(replica, self._lost, self._found, known_good=link is None)
         links[replica] = link
         return link
 

@@ -22,6 +22,7 @@ class Replica:
     id: str
     socket: str  # the path of its (first) process's Unix socket
     more: tuple[str, ...] = ()  # those of the other containers, in order
+    lanes: tuple[int, ...] = ()  # which of its processes, counted from 0, take many requests at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,9 @@ def _endpoint(raw: Json) -> Endpoint:
 
 
 def _variant(raw: Json) -> Variant:
-    replicas = tuple(Replica(r["id"], r["socket"], tuple(r["more"])) for r in raw["replicas"])
+    replicas = tuple(
+        Replica(r["id"], r["socket"], tuple(r["more"]), tuple(r.get("lanes", ()))) for r in raw["replicas"]
+    )
     return Variant(**{**raw, "replicas": replicas, "containers": tuple(raw["containers"])})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -23,14 +24,15 @@ from ...executors.archives import ArchiveError, unpack
 from ...executors.local import uid_of
 from ...executors.spec import Mount, ProcessSpec
 from ...provider.platform import Platform
+from ...runtimes.container import PORT, SETTINGS, socket_folder
 from ...serving import frames
 from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
-from . import models, packages
+from . import models, own_images, packages
 from .images import resolve, script
 from .instances import instance, memory_limit
-from .runtime_environment import base_environment
+from .runtime_environment import base_environment, container_environment
 
 Json = dict[str, Any]
 _SECONDS = 10 * 365 * 86400.0
@@ -255,8 +257,17 @@ def _stage_container(platform: Platform, container: Json, variant: Json, target:
             f'Could not find model data at {_url(container)}. Please ensure that the role "{role}" exists and that '
             "the object exists at the S3 URI."
         ) from None
+    runtime = resolve(platform, container["Image"])
+    if runtime.image:
+        try:
+            own_images.ensure(platform, runtime.image)
+        except own_images.ImageError as error:
+            raise ArtifactError(str(error)) from None
+        _image_note(target).write_text(runtime.image)
+        os.rename(aside, target)
+        return
     try:
-        brings = resolve(container["Image"]).brings
+        brings = runtime.brings
         digest, _ = packages.ensure(platform, aside / "code", not variant["Isolated"], cancel, brings)
     except packages.PackagesError as error:
         raise ArtifactError(str(error)) from None
@@ -267,6 +278,36 @@ def _stage_container(platform: Platform, container: Json, variant: Json, target:
 def _packages_note(models: Path) -> Path:
     """Says which packages the code beside a model needs."""
     return models.with_name(f".{models.name}.{packages.NOTE}")
+
+
+def _image_note(models: Path) -> Path:
+    """Says which image of a user's runs beside a model."""
+    return models.with_name(f".{models.name}.{own_images.NOTE}")
+
+
+def image_digest(platform: Platform, row: Row, fleet: Json, slot: Slot) -> str:
+    """The digest of the user's image that a process is to run; empty where one of Clary's runtimes does."""
+    note = _image_note(models_folder(platform, row, fleet, slot.variant, slot.part))
+    return note.read_text().strip() if note.is_file() else ""
+
+
+def image_of(fleet: Json, slot: Slot) -> str:
+    """The same of a process that was started."""
+    found: str = fleet["slots"].get(slot.key, {}).get("image", "")
+    return found
+
+
+def deployed_images(variant: Json, fleet: Json) -> list[Json]:
+    """A variant's images as they are described: what was asked for, and what that was when it was deployed."""
+    found = []
+    for part, container in enumerate(variant["Containers"]):
+        specified = container["Image"]
+        state = fleet["slots"].get(_key(variant, 0, part), {})
+        base = specified.partition("@")[0]
+        name = base.rpartition(":")[0] if ":" in base.rpartition("/")[2] else base
+        resolved = f"{name}@{state['image']}" if state.get("image") else specified
+        found.append({"SpecifiedImage": specified, "ResolvedImage": resolved, "ResolutionTime": now()})
+    return found
 
 
 def _url(container: Json) -> str:
@@ -333,7 +374,9 @@ def _below(folder: Path, relative: str) -> Path:
 def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpec:
     """A replica's process."""
     variant, container = slot.variant, slot.container
-    runtime = resolve(container["Image"])
+    if digest := image_digest(platform, row, fleet, slot):
+        return _container(platform, row, fleet, slot, own_images.ensure(platform, digest))
+    runtime = resolve(platform, container["Image"])
     environment = base_environment(platform, row, variant["Role"], _SECONDS)
     environment |= {
         "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "CLARY_ALGORITHM": runtime.name,
@@ -383,6 +426,47 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
     )
 
 
+def _container(platform: Platform, row: Row, fleet: Json, slot: Slot, image: own_images.Image) -> ProcessSpec:
+    """The process of a replica that runs an image of a user's: its server, on a network of its own."""
+    variant, container = slot.variant, slot.container
+    port = 0 if variant["Isolated"] else platform.settings.port
+    own = container.get("Environment") or {}
+    environment = {"HOME": image.home, **image.environment}
+    environment |= container_environment(platform, row, variant["Role"], _SECONDS, f"http://127.0.0.1:{port}")
+    environment["SAGEMAKER_SAFE_PORT_RANGE"] = "21000-21999"
+    if len(variant["Containers"]) > 1:
+        environment["SAGEMAKER_BIND_TO_PORT"] = str(PORT)
+    library: tuple[Mount, ...] = ()
+    if multi_model(variant):
+        setting = (container.get("MultiModelConfig") or {}).get("ModelCacheSetting", "Enabled")
+        environment |= {"SAGEMAKER_MULTI_MODEL": "true", "CLARY_MODEL_CACHE": setting}
+        library = (Mount(str(library_folder(platform, row, fleet, variant)), "/opt/ml/models"),)
+    started = {
+        "command": image.command(["serve"]), "user": image.user, "directory": image.directory, "platform": port,
+    }  # fmt: skip
+    io = slot.folder / "io"
+    io.mkdir(parents=True, exist_ok=True)
+    io.chmod(0o1777)
+    run = platform.settings.folder / "run"
+    inward = (Mount(str(socket_folder(run)), "/run/clary-platform"),) if port else ()
+    return ProcessSpec(
+        id=f"{row.uid}-{fleet['number']}-{slot.key}-{slot.attempt}",
+        folder=str(slot.folder),
+        call="clary.runtimes.container:serve",
+        environment={**environment, **own, SETTINGS: json.dumps(started), "CLARY_SOCKET": "/run/clary/s"},
+        mounts=(
+            Mount(str(models_folder(platform, row, fleet, variant, slot.part)), "/opt/ml/model"),
+            Mount(str(io), "/run/clary", True), *inward, *library,
+        ),
+        hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),
+        image=str(image.files),
+        network=False,
+        memory_bytes=memory(variant),
+        sandbox=platform.settings.sandbox,
+        supervisor_lock=str(run / "supervisor.lock"),
+    )  # fmt: skip
+
+
 def ping(path: Path, timeout: float = 2.0) -> bool:
     """Whether a replica answers."""
     try:
@@ -397,9 +481,11 @@ def ping(path: Path, timeout: float = 2.0) -> bool:
         return False
 
 
-def started(fleet: Json, slot: Slot) -> Json:
-    """The fleet with a slot's process begun."""
+def started(fleet: Json, slot: Slot, image: str) -> Json:
+    """The fleet with a slot's process begun, and the digest of the image that it runs if that is a user's."""
     state = {**fleet["slots"].get(slot.key, {}), "attempt": slot.attempt, "since": now(), "ready": False}
+    if image:
+        state["image"] = image
     return {**fleet, "slots": {**fleet["slots"], slot.key: state}}
 
 

@@ -15,6 +15,7 @@ from ...provider.platform import Platform
 from ...store.logs import StreamKey
 from ...store.rows import Row
 from . import fleet as fleets
+from . import own_images
 from .failures import last_exception
 from .watching import Watcher
 
@@ -105,7 +106,7 @@ class Keeper:
         await self._follow(row, fleet, slot)
         if slot.key in fleet["slots"]:
             return fleet
-        return fleets.started(fleet, slot)
+        return fleets.started(fleet, slot, own_images.digest_of(spec))
 
     async def _follow(self, row: Row, fleet: Json, slot: fleets.Slot) -> None:
         stream = fleets.log_stream(row, fleet, slot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
+import platform as machine_platform
 import re
 import sys
 from collections.abc import Mapping
@@ -13,7 +13,10 @@ from typing import Any
 from ...algorithms import catalogue
 from ...algorithms.contract import Algorithm
 from ...provider.errors import ValidationException
+from ...provider.platform import Platform
 from ...runtimes.program import forkable
+from ..ecr.manifests import digest_of, locate
+from . import own_images
 
 Json = dict[str, Any]
 _URI = re.compile(
@@ -33,7 +36,7 @@ class _Framework:
 
 _PYTORCH = _Framework("pytorch", "torch", "deep")
 _TRANSFORMERS = _Framework("huggingface", "torch", "deep", ("transformers",))
-_SMALL = sys.platform == "linux" and platform.machine() == "x86_64"  # where a build without GPUs exists
+_SMALL = sys.platform == "linux" and machine_platform.machine() == "x86_64"  # where a build without GPUs exists
 _TENSORFLOW = _Framework("tensorflow", "numpy", "", ("tensorflow-cpu" if _SMALL else "tensorflow",))
 _FRAMEWORKS = {
     "sagemaker-scikit-learn": _Framework("scikit-learn", "sklearn"),
@@ -47,12 +50,13 @@ _FRAMEWORKS = {
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What runs for an image: a built-in algorithm, a user's script, or either (``sagemaker-xgboost``)."""
+    """What runs for an image: a built-in algorithm, a user's script, either (``sagemaker-xgboost``), or the image."""
 
     name: str
     tag: str
     algorithm: Algorithm | None = None
     brings: tuple[str, ...] = ()  # requirements that scripts of this image need not name
+    image: str = ""  # the digest of an image that a user pushed, which brings everything itself
 
     @property
     def train(self) -> str:
@@ -76,9 +80,11 @@ class Runtime:
         return self.algorithm.serve if self.algorithm else ""
 
 
-def resolve(uri: str) -> Runtime:
+def resolve(platform: Platform, uri: str) -> Runtime:
     """The runtime of an image; ValidationException that lists what would match, or says what to install."""
     match = _URI.match(uri)
+    if match is not None and (digest := _pushed(platform, uri, match)):
+        return Runtime("container", match["tag"] or "latest", image=digest)
     repository = (match["repository"] if match else uri).rpartition("/")[2]
     tag = (match["tag"] if match else None) or "latest"
     if (algorithm := catalogue.by_repository().get(repository)) is not None:
@@ -93,8 +99,23 @@ def resolve(uri: str) -> Runtime:
     known = ", ".join(sorted(catalogue.by_repository()))
     raise ValidationException(
         f"Clary has no runtime for the image {uri}. It serves the algorithms {known}, and runs scripts in "
-        f"{', '.join(sorted(_FRAMEWORKS))} and sagemaker-xgboost, from any registry and with any tag."
+        f"{', '.join(sorted(_FRAMEWORKS))} and sagemaker-xgboost, from any registry and with any tag; any other image "
+        "must be pushed to Clary's own registry first (aws ecr create-repository, then docker push)."
     )
+
+
+def _pushed(platform: Platform, uri: str, match: re.Match[str]) -> str:
+    """The digest of the image that a user pushed under this name; empty where the repository is none of the user's."""
+    reference = match["digest"] or match["tag"] or "latest"
+    account = platform.settings.account
+    with platform.database.read() as tx:
+        repository = own_images.repository(tx, match["registry"] or "", match["repository"], account)
+        if repository is None:
+            return ""
+        row = locate(tx, repository, reference)
+    if row is None:
+        raise ValidationException(f"Requested image {uri} not found.")
+    return digest_of(row)
 
 
 def _install(what: str, modules: list[str], extra: str) -> str:

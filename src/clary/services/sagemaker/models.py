@@ -7,10 +7,13 @@ from typing import Any
 from ...provider.context import Context
 from ...provider.errors import ValidationException
 from ...provider.pages import page
+from ...provider.platform import Platform
 from ...store.object import split_uri
 from ...store.rows import Row
-from . import sagemaker, tags
+from . import own_images, sagemaker, tags
 from .images import resolve
+
+_MANY = "com.amazonaws.sagemaker.capabilities.multi-models"
 
 Json = dict[str, Any]
 
@@ -38,9 +41,9 @@ def create_model(ctx: Context, request: Json) -> Json:
         raise ValidationException("One of PrimaryContainer or Containers must be specified, and not both.")
     spec = {k: v for k, v in request.items() if k not in ("Tags", "ModelName")}
     if "PrimaryContainer" in spec:
-        spec["PrimaryContainer"] = completed(spec["PrimaryContainer"])
+        spec["PrimaryContainer"] = completed(ctx.platform, spec["PrimaryContainer"])
     else:
-        spec["Containers"] = [completed(c) for c in spec["Containers"]]
+        spec["Containers"] = [completed(ctx.platform, c) for c in spec["Containers"]]
         _check_pipeline(spec)
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("Model", ctx.account, ctx.region, name, arn, spec))
@@ -69,13 +72,21 @@ def hostnames(row: Row) -> list[str]:
     return [c.get("ContainerHostname") or f"container-{n}" for n, c in enumerate(found, 1)]
 
 
-def completed(container: Json) -> Json:
+def _check_image(platform: Platform, container: Json) -> None:
+    runtime = resolve(platform, container["Image"])
+    many = container.get("Mode") == "MultiModel"
+    if runtime.image and many and own_images.labels(platform, runtime.image).get(_MANY) != "true":
+        text = f"Your Ecr Image {container['Image']} does not contain required {_MANY}=true Docker label(s)."
+        raise ValidationException(text)
+
+
+def completed(platform: Platform, container: Json) -> Json:
     """A container as Describe shows it: defaults filled in, the URL also as a data source."""
     if "Image" not in container:
         raise ValidationException(
             "A container needs an Image; model packages and inference specifications are not served yet."
         )
-    resolve(container["Image"])
+    _check_image(platform, container)
     shown: Json = {"Mode": "SingleModel", **container}
     environment = shown.get("Environment") or {}
     if sum(len(k.encode()) + len(v.encode()) for k, v in environment.items()) > 32 << 10:

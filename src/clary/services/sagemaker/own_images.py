@@ -19,11 +19,12 @@ from typing import Any
 from ...clock import now
 from ...executors import layers
 from ...executors.archives import ArchiveError
+from ...executors.spec import ProcessSpec
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.image_blobs import ImageBlobs
 from ...store.rows import Row
-from ..ecr.manifests import INDEXES, digest_of, locate
+from ..ecr.manifests import INDEXES
 from ..ecr.repositories import REPOSITORY
 
 Json = dict[str, Any]
@@ -73,8 +74,8 @@ class Image:
         return "/root" if self.user in ("", "0", "root") else "/"
 
 
-def find(tx: Transaction, registry: str, repository: str, reference: str, default: str) -> Row | None:
-    """The image that a URI's parts name: in the registry of an account, or in one with a port on this machine."""
+def repository(tx: Transaction, registry: str, name: str, default: str) -> Row | None:
+    """The repository that a URI names: of an account's registry, or of this machine's, as a port or no registry says."""
     account, _, rest = registry.partition(".dkr.ecr.")
     region = rest.partition(".")[0]
     named = (account, region) if rest and account.isdigit() else None
@@ -82,8 +83,8 @@ def find(tx: Transaction, registry: str, repository: str, reference: str, defaul
     if named is None and not local:
         return None
     for row in tx.rows.list(REPOSITORY, named[0] if named else None, named[1] if named else None):
-        if row.name == repository and (named or row.account == default):
-            return locate(tx, row, reference)
+        if row.name == name and (named or row.account == default):
+            return row
     return None
 
 
@@ -156,6 +157,11 @@ def _unpack(platform: Platform, digest: str, place: Path) -> None:
     os.rename(aside, place)
 
 
+def digest_of(spec: ProcessSpec) -> str:
+    """The digest of the image that a process runs; empty when it runs none."""
+    return f"sha256:{Path(spec.image).parent.name}" if spec.image else ""
+
+
 def sweep(platform: Platform, older_than: float) -> int:
     """Remove the files of images that nobody asked for since; those of jobs and replicas that are there stay."""
     root = platform.settings.folder
@@ -173,8 +179,3 @@ def sweep(platform: Platform, older_than: float) -> int:
                 shutil.rmtree(gone)
                 removed += 1
     return removed
-
-
-def digest(row: Row) -> str:
-    """The digest of an image's row."""
-    return digest_of(row)

@@ -13,6 +13,17 @@ _PIP = {
 """What a script installs by itself goes to where it can write, and is found there."""
 
 
+def container_environment(
+    platform: Platform, row: Row, role_arn: str, seconds: float, reached_at: str = ""
+) -> dict[str, str]:
+    """The same for a container, which brings its own programs; ``reached_at`` is the platform's URL inside of it."""
+    endpoint = reached_at or address(platform.settings)
+    return {
+        **credentials(platform, row.account, row.region, role_arn, "SageMaker", seconds + 86400),
+        "AWS_ENDPOINT_URL": endpoint, "S3_ENDPOINT_URL": endpoint, "CLARY_ENDPOINT": endpoint,
+    }  # fmt: skip
+
+
 def base_environment(platform: Platform, row: Row, role_arn: str, seconds: float) -> dict[str, str]:
     """Region, endpoint, and a session of the execution role that outlives the process."""
     endpoint = address(platform.settings)

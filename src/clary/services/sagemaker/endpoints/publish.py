@@ -96,7 +96,11 @@ class Publisher:
         under_way = row.private.get("deployment") or {}
         serving = [row.private["current"], *([row.private["next"]] if under_way.get("share") else [])]
         replicas = tuple(
-            Replica(f"{row.uid}-{its['number']}-{slot.folder.name}", str(slot.socket))
+            Replica(
+                f"{row.uid}-{its['number']}-{slot.folder.name}",
+                str(slot.socket),
+                lanes=(0,) if fleet.image_of(its, slot) else (),
+            )
             for its in serving
             for (slot,) in fleet.instances(self.platform, row, its)
             if fleet.ready(its, (slot,))
@@ -114,7 +118,8 @@ class Publisher:
                 first, *more = parts
                 name = first.variant["VariantName"]
                 sockets = tuple(str(slot.socket) for slot in more)
-                by_variant[name].append(Replica(f"{row.uid}-{first.folder.name}", str(first.socket), sockets))
+                lanes = tuple(s.part for s in parts if fleet.image_of(serving, s))
+                by_variant[name].append(Replica(f"{row.uid}-{first.folder.name}", str(first.socket), sockets, lanes))
         variants = tuple(
             Variant(
                 v["VariantName"], v["Weight"], tuple(by_variant[v["VariantName"]]),

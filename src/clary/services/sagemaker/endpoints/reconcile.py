@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ....clock import now
 from ....control.activities import Activities
 from ....control.shipping import Shipper
 from ....executors.local import LocalExecutor
@@ -143,7 +142,6 @@ def _variant(variant: Json, fleet: Json) -> Json:
         parts.setdefault(key.partition("/")[0], []).append(bool(slot.get("ready")))
     size, name = len(variant["Containers"]), variant["VariantName"]
     ready = sum(len(p) == size and all(p) for key, p in parts.items() if key.rpartition("-")[0] == name)
-    images = [c["Image"] for c in variant["Containers"]]
     if fleets.empty(variant):
         shown = {
             "VariantName": name, "CurrentWeight": variant["Weight"], "DesiredWeight": variant["Weight"],
@@ -156,7 +154,7 @@ def _variant(variant: Json, fleet: Json) -> Json:
         capacity = {"CurrentInstanceCount": ready, "DesiredInstanceCount": variant["Count"]}
     return {
         "VariantName": variant["VariantName"],
-        "DeployedImages": [{"SpecifiedImage": i, "ResolvedImage": i, "ResolutionTime": now()} for i in images],
+        "DeployedImages": fleets.deployed_images(variant, fleet),
         "CurrentWeight": variant["Weight"], "DesiredWeight": variant["Weight"],
         **capacity,
     }  # fmt: skip

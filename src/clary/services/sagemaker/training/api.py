@@ -39,9 +39,9 @@ def create_training_job(ctx: Context, request: Json) -> Json:
             f"already exists ({arn})"
         )
     spec = {k: v for k, v in request.items() if k != "Tags"}
-    _check(spec)
+    _check(ctx.platform, spec)
     spec.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-    spec["AlgorithmSpecification"] = implicit(spec)
+    spec["AlgorithmSpecification"] = implicit(ctx.platform, spec)
     spec["OutputDataConfig"].setdefault("CompressionType", "GZIP")
     for flag in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         spec.setdefault(flag, False)
@@ -55,7 +55,7 @@ def create_training_job(ctx: Context, request: Json) -> Json:
     return {"TrainingJobArn": arn}
 
 
-def _check(spec: Json) -> None:
+def _check(platform: Platform, spec: Json) -> None:
     """What AWS refuses although each value alone is valid."""
     algorithm = spec.get("AlgorithmSpecification")
     if algorithm is None:
@@ -66,7 +66,7 @@ def _check(spec: Json) -> None:
         )
     if "AlgorithmName" in algorithm:
         raise ValidationException("Clary has no algorithm resources or marketplace; give a TrainingImage.")
-    resolve(algorithm["TrainingImage"])
+    resolve(platform, algorithm["TrainingImage"])
     resources = spec.get("ResourceConfig")
     if resources is None:
         raise ValidationException("Invalid request: ResourceConfig is required for a training job.")

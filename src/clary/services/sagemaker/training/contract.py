@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ....executors import accelerators
+from ....executors.image_root import FIRST_ID
 from ....executors.local import uid_of
 from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....settings import Settings
 from ....store.rows import Row
-from .. import packages
+from .. import own_images, packages
 from ..images import resolve, script
 from ..instances import instance, memory_limit
-from ..runtime_environment import base_environment
+from ..runtime_environment import base_environment, container_environment
 
 Json = dict[str, Any]
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
@@ -120,21 +122,18 @@ def _channel(channel: Json, mode: str) -> Json:
 def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> ProcessSpec:
     """The process of a host."""
     algorithm = row.spec["AlgorithmSpecification"]
-    runtime = resolve(algorithm["TrainingImage"])
+    if digest := image_digest(host):
+        return _container(platform, row, all_hosts, host, own_images.ensure(platform, digest))
+    runtime = resolve(platform, algorithm["TrainingImage"])
     entry, arguments = algorithm.get("ContainerEntrypoint"), algorithm.get("ContainerArguments") or []
     addresses = _addresses(row, all_hosts)
     environment = {
-        **base_environment(platform, row, row.spec["RoleArn"], row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)),
-        "CLARY_ALGORITHM": runtime.name, "TRAINING_JOB_NAME": row.name, "TRAINING_JOB_ARN": row.arn, "CLARY_IMAGE_TAG": runtime.tag,
-        "CURRENT_HOST": host.name, "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
+        **base_environment(platform, row, row.spec["RoleArn"], _seconds(row)), "CLARY_ALGORITHM": runtime.name,
+        "CLARY_IMAGE_TAG": runtime.tag, **_told(row, host),
     }  # fmt: skip
-    mounts = [Mount(str(host.ml), "/opt/ml", True), Mount(str(host.folder / "tmp"), "/tmp", True)]
-    mounts += (Mount(str(path), f"/opt/ml/input/data/{path.name}") for path in sorted((host.folder / "fast").glob("*")))
+    mounts = [*_mounts(row, host), Mount(str(host.folder / "tmp"), "/tmp", True)]
     if checkpoints := row.spec.get("CheckpointConfig"):
-        local = checkpoints.get("LocalPath", DEFAULT_CHECKPOINTS)
-        environment["CLARY_CHECKPOINTS"] = local
-        if not local.startswith("/opt/ml/"):
-            mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
+        environment["CLARY_CHECKPOINTS"] = checkpoints.get("LocalPath", DEFAULT_CHECKPOINTS)
     environment |= row.spec.get("Environment") or {}
     gpus = _gpus(row, host)
     environment = {**accelerators.environment(gpus), **environment}
@@ -159,6 +158,70 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
         uid=uid_of(run_id(row)),
+        sandbox=platform.settings.sandbox,
+        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
+    )
+
+
+def _seconds(row: Row) -> float:
+    """How long the job may run."""
+    return float(row.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400))
+
+
+def _told(row: Row, host: Host) -> dict[str, str]:
+    """What AWS tells every training container by variables."""
+    return {
+        "TRAINING_JOB_NAME": row.name, "TRAINING_JOB_ARN": row.arn, "CURRENT_HOST": host.name,
+        "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY": "/opt/ml/sagemaker/warmpoolcache",
+    }  # fmt: skip
+
+
+def _mounts(row: Row, host: Host) -> list[Mount]:
+    """The job's own folders."""
+    mounts = [Mount(str(host.ml), "/opt/ml", True)]
+    mounts += (Mount(str(path), f"/opt/ml/input/data/{path.name}") for path in sorted((host.folder / "fast").glob("*")))
+    local = (row.spec.get("CheckpointConfig") or {}).get("LocalPath", DEFAULT_CHECKPOINTS)
+    if row.spec.get("CheckpointConfig") and not local.startswith("/opt/ml/"):
+        mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
+    return mounts
+
+
+def image_digest(host: Host) -> str:
+    """The digest of the image that a user pushed and the job runs; empty where one of Clary's runtimes does."""
+    note = host.folder.parent / own_images.NOTE
+    return note.read_text().strip() if note.is_file() else ""
+
+
+def owner(row: Row, host: Host) -> int:
+    """The user on this machine to whom a host's files belong; 0 where that is the platform's."""
+    if os.geteuid() == 0 and image_digest(host):
+        return FIRST_ID
+    return uid_of(run_id(row))
+
+
+def _container(platform: Platform, row: Row, all_hosts: list[Host], host: Host, image: own_images.Image) -> ProcessSpec:
+    """The process of a host that runs an image of a user's: ``docker run IMAGE train``."""
+    algorithm = row.spec["AlgorithmSpecification"]
+    entry, arguments = algorithm.get("ContainerEntrypoint"), algorithm.get("ContainerArguments")
+    gpus = _gpus(row, host)
+    environment = {
+        "HOME": image.home, **image.environment, **accelerators.environment(gpus),
+        **container_environment(platform, row, row.spec["RoleArn"], _seconds(row)), **_told(row, host),
+        **(row.spec.get("Environment") or {}),
+    }  # fmt: skip
+    return ProcessSpec(
+        id=f"{run_id(row)}-{host.name}",
+        folder=str(host.folder),
+        command=image.command(arguments if arguments is not None else [] if entry else ["train"], entry),
+        environment=environment,
+        mounts=(*_mounts(row, host), *accelerators.mounts(gpus)),
+        hostname=host.name,
+        hosts=_addresses(row, all_hosts),
+        directory=image.directory,
+        image=str(image.files),
+        user=image.user,
+        network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
+        memory_bytes=memory_limit(host.instance_type),
         sandbox=platform.settings.sandbox,
         supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )

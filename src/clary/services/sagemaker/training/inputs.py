@@ -12,16 +12,16 @@ from typing import Any
 
 from ....control.activities import Cancelled
 from ....executors.archives import ArchiveError, unpack
-from ....executors.local import sweep, uid_of
+from ....executors.local import sweep
 from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
 from ....store.object import NoSuchBucket, Object, split_uri
 from ....store.rows import Row
-from .. import packages
+from .. import own_images, packages
 from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
 from . import pools
-from .contract import Host, checkpoint_folder, hosts, hyperparameters, run_id, write_configuration
+from .contract import Host, checkpoint_folder, hosts, hyperparameters, owner, run_id, write_configuration
 
 Json = dict[str, Any]
 STAGED = "staged"
@@ -43,11 +43,14 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     if row.spec.get("CheckpointConfig"):
         for host in all_hosts:
             _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
-    _fetch_code(platform, row, all_hosts)
-    _install_packages(platform, row, all_hosts, cancel)
+    image = resolve(platform, row.spec["AlgorithmSpecification"]["TrainingImage"])
+    if image.image:  # a script's toolkit, if it has one, does the rest itself
+        _unpack_image(platform, image.image, root)
+    else:
+        _fetch_code(platform, row, all_hosts)
+        _install_packages(platform, row, all_hosts, image.brings, cancel)
     pools.take(platform.settings, row, all_hosts)
-    uid = uid_of(run_id(row))
-    if uid:
+    if uid := owner(row, all_hosts[0]):
         for host in all_hosts:
             _own(host.ml, uid)
             if (host.folder / "checkpoints").exists():
@@ -93,14 +96,23 @@ def _unpack_channel(path: str, all_hosts: list[Host]) -> None:
                 raise InputError(f"ClientError: The source archive {path} cannot be unpacked: {error}") from None
 
 
-def _install_packages(platform: Platform, row: Row, all_hosts: list[Host], cancel: threading.Event) -> None:
+def _unpack_image(platform: Platform, digest: str, root: Path) -> None:
+    try:
+        own_images.ensure(platform, digest)
+    except own_images.ImageError as error:
+        raise InputError(f"ClientError: {error}") from None
+    (root / own_images.NOTE).write_text(digest)
+
+
+def _install_packages(
+    platform: Platform, row: Row, all_hosts: list[Host], brings: tuple[str, ...], cancel: threading.Event
+) -> None:
     """What the code's requirements.txt names; the log of it begins the hosts' logs."""
     if "sagemaker_program" not in hyperparameters(row):
         return
     network = not row.spec.get("EnableNetworkIsolation", False)
-    image = resolve(row.spec["AlgorithmSpecification"]["TrainingImage"])
     try:
-        digest, said = packages.ensure(platform, all_hosts[0].ml / "code", network, cancel, image.brings)
+        digest, said = packages.ensure(platform, all_hosts[0].ml / "code", network, cancel, brings)
     except packages.PackagesError as error:
         (all_hosts[0].folder / "log").write_text(error.log)
         raise InputError(str(error)) from None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....provider.platform import Platform
 from ..images import resolve
 
 Json = dict[str, Any]
 
 
-def implicit(spec: Json) -> Json:
+def implicit(platform: Platform, spec: Json) -> Json:
     """The algorithm specification with the definitions of its algorithm, unless the request brings its own."""
     chosen: Json = dict(spec["AlgorithmSpecification"])
     chosen.setdefault("TrainingInputMode", "File")
     chosen.setdefault("EnableSageMakerMetricsTimeSeries", False)
-    algorithm = resolve(chosen["TrainingImage"]).algorithm
+    algorithm = resolve(platform, chosen["TrainingImage"]).algorithm
     if chosen.get("MetricDefinitions") or algorithm is None:
         return chosen
     if chosen.get("ContainerEntrypoint") or "sagemaker_program" in (spec.get("HyperParameters") or {}):

@@ -1,0 +1,527 @@
+"""A model's container behind the platform's frames: its server is started, asked over HTTP, and ended.
+
+This runs inside the container's sandbox, beside the server, so ``127.0.0.1:8080`` is its own. Nothing may be imported
+here that is not imported already: the files of this installation are out of sight. The contract is AWS's ("Use your own
+inference code with hosting services": ``serve``, ``/ping``, ``/invocations``, ``/models``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import httptools
+
+from ..executors import image_root
+from ..serving import frames
+from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item
+
+PORT = 8080
+SETTINGS = "CLARY_CONTAINER"
+"""The variable that says what is run: ``command``, ``user``, ``directory``, ``platform`` (a port, 0 for none)."""
+PLATFORM = "/run/clary-platform/front.sock"
+_OWN = (SETTINGS, "CLARY_SOCKET", "CLARY_MODEL_CACHE")
+_STOP_SECONDS = 30.0
+_PING_SECONDS = 2.0
+_GOING_SECONDS = 0.5
+_LOAD_SECONDS = 360.0
+_MAX_ANSWER = 64 << 20
+_KEPT_CONNECTIONS = 256
+_PASSED = (b"content-type", b"x-amzn-sagemaker-custom-attributes", b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id")  # fmt: skip
+
+
+def serve() -> int:
+    """Start the server, pass requests to it until it or the platform ends; its exit code."""
+    settings = json.loads(os.environ[SETTINGS])
+    child = os.fork()
+    if child == 0:
+        _become_server(settings)
+    return asyncio.run(_Bridge(child, settings).run())
+
+
+def _become_server(settings: dict[str, Any]) -> NoReturn:
+    try:
+        os.setpgid(0, 0)
+        environment = {k: v for k, v in os.environ.items() if k not in _OWN}
+        command = settings["command"]
+        found = shutil.which(command[0], path=environment.get("PATH"))
+        if found is None:
+            print(f"clary: {command[0]}: command not found in the image", file=sys.stderr, flush=True)
+            os._exit(127)
+        os.chdir(settings["directory"])
+        image_root.become(settings["user"])
+        os.execve(found, command, environment)
+    except (OSError, LookupError) as error:
+        print(f"clary: {' '.join(settings['command'])}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(126)
+
+
+class _Bridge:
+    """What the platform's connections share: connections to the server, and which models it has loaded."""
+
+    def __init__(self, child: int, settings: dict[str, Any]):
+        self._child = child
+        self._port = int(settings["platform"])
+        self._idle: list[_Exchange] = []
+        self.open: set[_Platform] = set()
+        self._awake: asyncio.Event
+        self._stopping = False
+        self.code: int | None = None  # the server's exit code, once it has one
+        self.models = _Models(self) if os.environ.get("SAGEMAKER_MULTI_MODEL") == "true" else None
+
+    async def run(self) -> int:
+        """Until the server has ended."""
+        loop = asyncio.get_running_loop()
+        self._awake = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGCHLD, self._look)
+        path = os.environ["CLARY_SOCKET"]
+        for each in (path, f"{path}.new"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(each)
+        await loop.create_unix_server(lambda: _Platform(self), f"{path}.new")
+        os.chmod(f"{path}.new", 0o666)
+        os.rename(f"{path}.new", path)
+        if self._port:
+            await loop.create_server(_Outward, "127.0.0.1", self._port)
+        self._look()  # it may have ended before anybody listened for it
+        stop_at = 0.0
+        while self.code is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), 0.25 if stop_at else 60)
+            self._awake.clear()
+            if self._stopping and not stop_at and not self.open:
+                stop_at = time.monotonic() + _STOP_SECONDS
+                self._signal(signal.SIGTERM)
+            elif stop_at and time.monotonic() > stop_at:
+                self._signal(signal.SIGKILL)
+        await self._turn_away(path)
+        return self.code
+
+    async def _turn_away(self, path: str) -> None:
+        """Tell those who ask meanwhile to go elsewhere, rather than break off what nobody has seen."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOING_SECONDS):
+                while self.open:
+                    self._awake.clear()
+                    await self._awake.wait()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._awake.set()
+
+    def _look(self) -> None:
+        """Whether the server has ended."""
+        if self.code is None and (found := os.waitpid(self._child, os.WNOHANG))[0]:
+            code = os.waitstatus_to_exitcode(found[1])
+            self.code = code if code >= 0 else 128 - code
+            self._awake.set()
+
+    def left(self, platform: _Platform) -> None:
+        """A connection of the platform's is gone."""
+        self.open.discard(platform)
+        self._awake.set()
+
+    def ended(self) -> bool:
+        """Whether there is no server any more; this process ends in a moment then."""
+        self._look()
+        return self.code is not None
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, number)
+
+    async def connection(self) -> _Exchange:
+        """A connection to the server that nobody uses. OSError when it does not listen."""
+        while self._idle:
+            found = self._idle.pop()
+            if found.usable:
+                return found
+        _, made = await asyncio.get_running_loop().create_connection(lambda: _Exchange(self), "127.0.0.1", PORT)
+        return made
+
+    def release(self, exchange: _Exchange) -> None:
+        """Keep a connection for another request."""
+        if len(self._idle) < _KEPT_CONNECTIONS:
+            self._idle.append(exchange)
+        else:
+            exchange.close()
+
+    async def ask(self, request: bytes, took: Callable[[bytes], None] | None = None, began: Callable[[_Exchange], None] | None = None) -> _Exchange:  # fmt: skip
+        """Send a request and wait for its answer. One that a kept connection lost unseen is sent again on a new one."""
+        while True:
+            exchange = await self.connection()
+            used = exchange.count > 0
+            if began is not None:
+                began(exchange)
+            try:
+                await exchange.send(request, took)
+            except _Lost:
+                if used and not exchange.seen:
+                    continue
+                raise
+            return exchange
+
+
+class _Lost(OSError):
+    """The server closed the connection before its answer was complete."""
+
+
+class _Exchange(asyncio.Protocol):
+    """A connection to the server; one request at a time."""
+
+    def __init__(self, bridge: _Bridge):
+        self._bridge = bridge
+        self._transport: asyncio.Transport | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._parser: Any = None
+        self._took: Callable[[bytes], None] | None = None
+        self._until_end = False
+        self._size = 0
+        self._parts: list[bytes] = []
+        self.count = 0
+        self.seen = False  # of the present answer a part has come
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+
+    @property
+    def usable(self) -> bool:
+        """Whether the server has not closed it."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body, unless it was taken in pieces."""
+        return b"".join(self._parts)
+
+    async def send(self, request: bytes, took: Callable[[bytes], None] | None) -> None:
+        """One request and its answer. _Lost when it breaks off."""
+        self._done = asyncio.get_running_loop().create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._took, self._parts, self._size, self._until_end = took, [], 0, False
+        self.headers, self.status, self.seen = {}, 0, False
+        self.count += 1
+        if self._transport is None or self._transport.is_closing():
+            raise _Lost("the connection is closed")
+        self._transport.write(request)
+        try:
+            await self._done
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The server sees its client go."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- asyncio's and the parser's calls --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._done is None or self._done.done():
+            self.close()  # it speaks without being asked
+            return
+        self.seen = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._end(_Lost(f"the container's answer is not HTTP: {error}"))
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._done is None or self._done.done():
+            return
+        complete = self._until_end and self.status >= 200
+        self._end(None if complete else _Lost("the container closed the connection before its answer was complete"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._until_end = b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
+
+    def on_body(self, data: bytes) -> None:
+        if self._took is not None and 200 <= self.status < 300:
+            self._took(data)
+            return
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > _MAX_ANSWER:
+            self._end(_Lost(f"the container's answer is larger than {_MAX_ANSWER >> 20} MiB"))
+            self.close()
+
+    def on_message_complete(self) -> None:
+        if self.status < 200:  # an interim answer: the real one follows
+            self._parser = httptools.HttpResponseParser(self)
+            self.headers = {}
+            return
+        keep = bool(self._parser.should_keep_alive())
+        self._end(None)
+        if keep and self.usable:
+            self._bridge.release(self)
+        else:
+            self.close()
+
+    def _end(self, error: _Lost | None) -> None:
+        if self._done is not None and not self._done.done():
+            if error is None:
+                self._done.set_result(None)
+            else:
+                self._done.set_exception(error)
+
+
+class _Platform(asyncio.Protocol):
+    """A connection of the platform's: messages are answered in order."""
+
+    def __init__(self, bridge: _Bridge):
+        self._bridge = bridge
+        self._held = bytearray()
+        self._waiting: list[list[Item]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._bridge.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._bridge.left(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        while len(self._held) >= 4:
+            size = int.from_bytes(self._held[:4], "little")
+            if size > frames.MAX_MESSAGE:
+                self._transport.abort()
+                return
+            if len(self._held) - 4 < size:
+                break
+            self._waiting.append(frames.unpack(self._held, 4, size))
+            del self._held[: 4 + size]
+        if self._waiting and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        while self._waiting:
+            items = self._waiting.pop(0)
+            if items[0][0].endswith(IN_PIECES):
+                await self._in_pieces(*items[0])
+            else:
+                answers = [await self._answer(head, body) for head, body in items]
+                self._transport.write(frames.pack(answers))
+        self._task = None
+
+    async def _answer(self, head: bytes, body: bytes) -> Item:
+        try:
+            if head == PING:
+                async with asyncio.timeout(_PING_SECONDS):
+                    found = await self._bridge.ask(_request(b"GET", b"/ping"))
+                return _told(200 if found.status == 200 else 503, "")
+            if head == EXECUTION_PARAMETERS:
+                return _item(await self._bridge.ask(_request(b"GET", b"/execution-parameters")))
+            fields = head.split(SEPARATOR)
+            model = fields[4].partition(b":")[0].decode("ascii") if len(fields) > 4 else ""
+            if self._bridge.models is not None and model:
+                return await self._bridge.models.answer(model, fields, body)
+            return _item(await self._bridge.ask(_invocation(b"/invocations", fields, body)))
+        except ConnectionRefusedError as error:
+            if self._bridge.ended():
+                return _told(503, _said(error), frames.UNSEEN)
+            return _told(500, _said(error))
+        except OSError as error:
+            return _told(500, _said(error))
+
+    async def _in_pieces(self, head: bytes, body: bytes) -> None:
+        """As the chunks of the container's answer come."""
+        send = self._transport.write
+        begun: list[_Exchange] = []
+        first = True
+
+        def took(piece: bytes) -> None:
+            nonlocal first
+            send(frames.pack([(_head(begun[-1]) if first else frames.MORE, piece)]))
+            first = False
+
+        fields = head.removesuffix(IN_PIECES).split(SEPARATOR)
+        try:
+            exchange = await self._bridge.ask(_invocation(b"/invocations", fields, body), took, begun.append)
+        except OSError as error:
+            if not first:
+                self._transport.abort()  # who reads the stream sees it break off
+                return
+            send(frames.pack([_told(500, _said(error))]))
+        else:
+            if first:
+                send(frames.pack([_item(exchange)]))
+        send(frames.pack([(frames.END, b"")]))
+
+
+class _Models:
+    """The models of a multi-model container, by the calls of its contract."""
+
+    def __init__(self, bridge: _Bridge):
+        self._bridge = bridge
+        self._loaded: OrderedDict[str, asyncio.Task[int]] = OrderedDict()
+        self._keep = os.environ.get("CLARY_MODEL_CACHE", "Enabled") != "Disabled"
+
+    async def answer(self, model: str, fields: list[bytes], body: bytes) -> Item:
+        """A request to one model, which is loaded first if it is not."""
+        began = time.perf_counter()
+        present = model in self._loaded
+        if not present:
+            self._loaded[model] = asyncio.get_running_loop().create_task(self._load(model))
+        task = self._loaded[model]
+        self._loaded.move_to_end(model)
+        try:
+            await asyncio.shield(task)
+        except _Refused as error:
+            if self._loaded.get(model) is task:
+                del self._loaded[model]
+            return _told(error.status, str(error))
+        micros = 0 if present else max(1, int((time.perf_counter() - began) * 1e6))
+        target = fields[4].partition(b":")[2]
+        path = b"/models/" + model.encode() + b"/invoke"
+        found = await self._bridge.ask(
+            _invocation(path, fields, body, b"X-Amzn-SageMaker-Target-Model: %b\r\n" % target)
+        )
+        if found.status == 404:  # the container gave it up by itself: the next request loads it again
+            self._loaded.pop(model, None)
+        if not self._keep:
+            await self._unload(model)
+        head, answer = _item(found)
+        return head + b"\0model=%d,%d" % (micros, len(self._loaded)), answer
+
+    async def _load(self, model: str) -> int:
+        asked = json.dumps({"model_name": model, "url": f"/opt/ml/models/{model}/model"}).encode()
+        while True:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                found = await self._bridge.ask(
+                    _request(b"POST", b"/models", asked, b"Content-Type: application/json\r\n")
+                )
+            if found.status in (200, 409):
+                return found.status
+            others = [name for name, task in self._loaded.items() if name != model and task.done()]
+            if found.status != 507 or not others:
+                text = found.body.decode("utf-8", "replace")
+                raise _Refused(found.status, f"The container could not load the model: {text}")
+            await self._unload(others[0])
+
+    async def _unload(self, model: str) -> None:
+        self._loaded.pop(model, None)
+        with contextlib.suppress(OSError):
+            await self._bridge.ask(_request(b"DELETE", b"/models/" + model.encode()))
+
+
+class _Refused(Exception):
+    """A model that the container does not load."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(text)
+        self.status = status
+
+
+class _Outward(asyncio.Protocol):
+    """A connection from the container to the platform's port, which in here is this process."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._there: asyncio.Transport | None = None
+        self._held = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        self._connecting = loop.create_task(self._connect(loop))
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._there, _ = await loop.create_unix_connection(lambda: _Inward(self._transport), PLATFORM)
+        except OSError:
+            self._transport.close()
+            return
+        self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._there is not None
+        self._there.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connecting.cancel()
+        if self._there is not None:
+            self._there.close()
+
+
+class _Inward(asyncio.Protocol):
+    """The platform's answers."""
+
+    def __init__(self, back: asyncio.Transport):
+        self._back = back
+
+    def data_received(self, data: bytes) -> None:
+        self._back.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._back.close()
+
+
+def _request(method: bytes, path: bytes, body: bytes = b"", headers: bytes = b"") -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: localhost:%d\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        method, path, PORT, headers, len(body), body,
+    )  # fmt: skip
+
+
+_NAMES = (b"Content-Type", b"Accept", b"X-Amzn-SageMaker-Custom-Attributes", b"X-Amzn-SageMaker-Inference-Id")
+
+
+def _invocation(path: bytes, fields: list[bytes], body: bytes, more: bytes = b"") -> bytes:
+    """A request with the headers that SageMaker passes on."""
+    headers = b"".join(b"%b: %b\r\n" % (name, value) for name, value in zip(_NAMES, fields, strict=False) if value)
+    if len(fields) > 5 and fields[5]:
+        headers += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % fields[5]
+    return _request(b"POST", path, body, headers + more)
+
+
+def _head(exchange: _Exchange) -> bytes:
+    """The head of an answer, as frames have it."""
+    kind, custom, begun, closed = (exchange.headers.get(name, b"") for name in _PASSED)
+    notes = (b"\0new-session=" + begun if begun else b"") + (b"\0closed-session=" + closed if closed else b"")
+    return b"%d\0%b\0%b%b" % (exchange.status, kind or b"application/octet-stream", custom, notes)
+
+
+def _item(exchange: _Exchange) -> Item:
+    return _head(exchange), exchange.body
+
+
+def _told(status: int, text: str, note: bytes = b"") -> Item:
+    return b"%d\0text/plain\0%b" % (status, note), text.encode()
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, _Lost):
+        return str(error)
+    return f"The container does not answer on port {PORT}: {error.strerror or error}"
+
+
+def socket_folder(run: Path) -> Path:
+    """The folder of the socket by which a container reaches the platform."""
+    return run / "inside"
