@@ -118,8 +118,8 @@ def test_an_algorithm_whose_library_is_missing_says_what_to_install(monkeypatch:
     knn = catalogue.algorithms()["knn"]
     monkeypatch.setattr(catalogue, "missing", lambda algorithm: ["faiss"] if algorithm is knn else [])
     with pytest.raises(ValidationException, match=r"pip install 'clary\[algorithms\]'"):
-        images.resolve(f"{REGISTRY}/knn:1")
-    assert images.resolve(f"{REGISTRY}/kmeans").algorithm is catalogue.algorithms()["kmeans"]
+        images.runtime_of(f"{REGISTRY}/knn:1")
+    assert images.runtime_of(f"{REGISTRY}/kmeans").algorithm is catalogue.algorithms()["kmeans"]
 
 
 def test_an_unknown_image_is_refused_with_what_there_is(sqlite_platform: Platform, name: str) -> None:

@@ -65,7 +65,7 @@ def test_keys_become_paths(key: str, prefix: str, expected: str) -> None:
     ],
 )
 def test_images_are_found_by_repository_and_tag(uri: str, name: str, tag: str) -> None:
-    found = images.resolve(uri)
+    found = images.runtime_of(uri)
     assert (found.name, found.tag) == (name, tag)
 
 

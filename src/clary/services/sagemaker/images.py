@@ -81,10 +81,16 @@ class Runtime:
 
 
 def resolve(platform: Platform, uri: str) -> Runtime:
-    """The runtime of an image; ValidationException that lists what would match, or says what to install."""
+    """What runs an image: the image itself, where a user pushed it here, else one of Clary's runtimes."""
     match = _URI.match(uri)
     if match is not None and (digest := _pushed(platform, uri, match)):
         return Runtime("container", match["tag"] or "latest", image=digest)
+    return runtime_of(uri)
+
+
+def runtime_of(uri: str) -> Runtime:
+    """The runtime of an image; ValidationException that lists what would match, or says what to install."""
+    match = _URI.match(uri)
     repository = (match["repository"] if match else uri).rpartition("/")[2]
     tag = (match["tag"] if match else None) or "latest"
     if (algorithm := catalogue.by_repository().get(repository)) is not None:
