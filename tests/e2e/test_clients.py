@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import images
 from tests.platform import CLARY, ROOT, Platform, run
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -95,6 +96,18 @@ def test_sdk_v2_tensorflow(sqlite_platform: Platform, tmp_path: Path) -> None:
     """TensorFlow installed when it is first needed; SavedModels with and without handlers."""
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_tensorflow.py", tmp_path)
     assert "TENSORFLOW {'predictions'" in printed
+
+
+def test_sdk_v2_an_image_of_ones_own(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """The example's program in an image that was pushed, trained and deployed by the SDK."""
+    source = ROOT / "examples" / "container"
+    files = {"opt/program": None, "opt/program/program.py": (source / "program.py").read_bytes()}
+    layers = [images.python(), images.layer(files)]
+    entry = ["python", "/opt/program/program.py"]
+    made = images.layout(tmp_path / "image", layers, Entrypoint=entry, Env=["PATH=/usr/bin", "PYTHONHOME=/usr"])
+    image = images.push(sqlite_platform, "line", made)
+    printed = program(sqlite_platform, "sdk-v2", str(source / "run.py"), tmp_path, image)
+    assert "LINE [['1.000'], ['3.000'], ['21.000']]" in printed
 
 
 def test_sdk_v3(sqlite_platform: Platform, tmp_path: Path) -> None:
