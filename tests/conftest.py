@@ -93,6 +93,13 @@ def platform(request: pytest.FixtureRequest) -> Platform:
 
 
 @pytest.fixture
+def home() -> Iterator[Path]:
+    """A home folder whose path is short enough for the sockets in it, as pytest's own folders are not."""
+    with tempfile.TemporaryDirectory(prefix="clary-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def own_platform() -> Iterator[Platform]:
     """A running platform for one test, to be killed and started again."""
     with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5") as platform:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,8 @@ from typing import Any
 DEFAULT_PORT = 4566
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
+MAX_HOME = 43 if sys.platform == "linux" else 35
+"""Bytes of the home folder's path: a Unix socket's path has 107 (macOS: 103), and a replica's lies 64 below it."""
 EXECUTION_ROLE = "AmazonSageMaker-ExecutionRole"
 
 
@@ -46,6 +49,10 @@ class Settings:
     function_retry_seconds: float = _setting(
         60.0,
         "How long after its first failure an asynchronous call of a function is repeated; twice as long after that.",
+    )
+    cognito: str = _setting(
+        "",
+        "Where user pools are whose tokens REST APIs take, of an emulator for example (`http://localhost:9229`); empty means AWS's own.",
     )
     packages_days: float = _setting(
         30.0, "How long packages of users' code stay installed after they were last needed."
@@ -84,7 +91,13 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: A
     if settings.open and settings.host not in ("127.0.0.1", "localhost", "::1"):
         raise ValueError(f"open mode accepts any credentials and so listens on loopback only, not on {settings.host}")
     if settings.ephemeral and "home" not in values:
-        settings = Settings(**{**values, "home": tempfile.mkdtemp(prefix="clary-")})
+        short = "/tmp" if os.path.isdir("/tmp") else None  # macOS's own temporary folders have long names
+        settings = Settings(**{**values, "home": tempfile.mkdtemp(prefix="clary-", dir=short)})
+    if (length := len(os.fsencode(settings.folder))) > MAX_HOME:
+        raise ValueError(
+            f"the path of the home folder {settings.folder} has {length} bytes; the sockets in it leave room for {MAX_HOME}. "
+            "Set CLARY_HOME to a shorter one"
+        )
     return settings
 
 

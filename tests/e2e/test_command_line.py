@@ -34,8 +34,8 @@ def test_a_mistyped_command_gets_a_hint(sqlite_platform: Platform) -> None:
     assert (found.returncode, "Did you mean 'status'?" in found.stderr) == (2, True)
 
 
-def test_without_a_platform_commands_say_what_to_do(tmp_path: Path) -> None:
-    environment = {**os.environ, "CLARY_HOME": str(tmp_path)}
+def test_without_a_platform_commands_say_what_to_do(home: Path) -> None:
+    environment = {**os.environ, "CLARY_HOME": str(home)}
     for command in (["env"], ["logs", "x"], ["run", "--", "true"]):
         found = run([CLARY, *command], environment, check=False)
         assert (found.returncode, "clary up -d" in found.stderr) == (1, True)
@@ -43,27 +43,27 @@ def test_without_a_platform_commands_say_what_to_do(tmp_path: Path) -> None:
     assert "No platform runs" in run([CLARY, "down"], environment).stdout
 
 
-def test_up_refuses_what_cannot_be(sqlite_platform: Platform, tmp_path: Path) -> None:
+def test_up_refuses_what_cannot_be(sqlite_platform: Platform, home: Path) -> None:
     again = run([CLARY, "up", "-d"], sqlite_platform.environment, check=False)
     assert (again.returncode, "already runs" in again.stderr) == (1, True)
-    other = {**sqlite_platform.environment, "CLARY_HOME": str(tmp_path)}
+    other = {**sqlite_platform.environment, "CLARY_HOME": str(home)}
     taken = run([CLARY, "up", "-p", str(sqlite_platform.port)], other, check=False)
     assert (taken.returncode, "clary up -p 0" in taken.stderr) == (1, True)
     open_to_all = run([CLARY, "up", "--open", "--host", "0.0.0.0"], other, check=False)
     assert (open_to_all.returncode, "loopback only" in open_to_all.stderr) == (2, True)
 
 
-def test_the_foreground_ends_with_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
-    environment = {**os.environ, "CLARY_HOME": str(tmp_path)}
+def test_the_foreground_ends_with_ctrl_c_and_leaves_nothing(home: Path) -> None:
+    environment = {**os.environ, "CLARY_HOME": str(home)}
     process = subprocess.Popen(
         [CLARY, "up", "-p", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    until(lambda: (tmp_path / "run" / "ready").exists(), what="the platform is ready")
+    until(lambda: (home / "run" / "ready").exists(), what="the platform is ready")
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=30)
     assert process.returncode == 0, printed
     assert "Clary is ready after" in printed
-    assert Platform(tmp_path, environment).pids() == []
+    assert Platform(home, environment).pids() == []
 
 
 def test_status_logs_and_doctor(sqlite_platform: Platform, name: str) -> None:
@@ -227,3 +227,9 @@ def test_captured_requests_are_sent_again(sqlite_platform: Platform, name: str) 
     code, told = replay(name, "--limit", "2", "--to", "none")
     assert (code, "2 failed" in told) == (1, True)
     assert replay(f"{name}-other")[0] == 1
+
+
+def test_a_home_whose_sockets_had_no_room_is_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "CLARY_HOME": str(tmp_path / ("x" * 40))}
+    found = run([CLARY, "up", "-d"], environment, check=False)
+    assert found.returncode == 2 and "Set CLARY_HOME to a shorter one" in found.stderr

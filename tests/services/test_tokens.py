@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -14,16 +15,18 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.platform import Platform
+from tests.platform import Platform, started
 
 from .test_functions import create
 from .test_http_apis import ECHO, api_of, ask, permit
+from .test_rest_apis import Api
 
 TELL = """
 import json
 def handler(event, context):
     return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(event)}
 """
+POOL = "us-east-1_Shop"  # a user pool's tokens are from the issuer at this path
 KEY, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
@@ -38,8 +41,9 @@ def issuer() -> Iterator[str]:
                 "/.well-known/openid-configuration": {"issuer": where, "jwks_uri": f"{where}/keys"},
                 "/keys": {"keys": [{"kty": "EC", "kid": "other"}, published]},
             }
-            body = json.dumps(pages.get(self.path, {})).encode()
-            self.send_response(200 if self.path in pages else 404)
+            path = self.path.removeprefix(f"/{POOL}")
+            body = json.dumps(pages.get(path, {})).encode()
+            self.send_response(200 if path in pages else 404)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -157,3 +161,48 @@ def test_documents_and_templates_have_them_too(platform: Platform, name: str, is
     permit(platform, name, api)
     assert ask(platform, api, "/x", Authorization=token(issuer, scope="read"))[0] == 200
     assert ask(platform, api, "/x", Authorization=token(issuer, scope="write"))[0] == 403
+
+
+def test_rest_apis_take_tokens_of_user_pools(home: Path, issuer: str) -> None:
+    with started(home / "h", CLARY_COGNITO=issuer) as platform:
+        create(platform, "tell", TELL)
+        api = Api(platform, "shop")
+        permit(platform, "tell", api.id)
+        arn = f"arn:aws:cognito-idp:us-east-1:000000000000:userpool/{POOL}"
+        given = {"restApiId": api.id, "name": "pool", "type": "COGNITO_USER_POOLS"}
+        with pytest.raises(ClientError, match="Invalid Cognito User Pool ARN"):
+            api.client.create_authorizer(**given, identitySource="method.request.header.Authorization")
+        made = api.client.create_authorizer(
+            **given, identitySource="method.request.header.Authorization", providerARNs=[arn]
+        )
+        assert made["authType"] == "cognito_user_pools" and made["providerARNs"] == [arn]
+        with pytest.raises(ClientError, match="requires a valid authorizer"):
+            api.proxy("/no", "GET", "tell", authorizationType="CUSTOM", authorizerId=made["id"])
+        access: dict[str, Any] = {"authorizationType": "COGNITO_USER_POOLS", "authorizerId": made["id"]}
+        api.proxy("/id", "GET", "tell", **access)
+        api.proxy("/access", "GET", "tell", **access, authorizationScopes=["shop/read"])
+        api.deploy()
+        pool = f"{issuer}/{POOL}"
+        identity = token(pool, token_use="id", **{"cognito:username": "ann"})
+        reader = token(pool, token_use="access", aud=None, client_id="any", scope="shop/read")
+        for sent in (identity, f"Bearer {identity}"):
+            status, _, event = api.ask("/prod/id", "GET", Authorization=sent)
+            assert status == 200, platform.log()
+            claims = event["requestContext"]["authorizer"]["claims"]
+            assert status == 200 and claims["cognito:username"] == "ann" and claims["sub"] == "u1"
+        assert api.ask("/prod/access", "GET", Authorization=reader)[0] == 200
+        unauthorized = (401, {"message": "Unauthorized"})
+        for path, sent in (
+            ("id", reader), ("access", identity), ("id", token(issuer, token_use="id")), ("id", "nonsense"), ("id", ""),
+            ("access", token(pool, token_use="access", scope="shop/write")), ("id", token(pool, OTHER, token_use="id")),
+        ):  # fmt: skip
+            assert api.ask(f"/prod/{path}", "GET", Authorization=sent)[::2] == unauthorized, (path, sent)
+        expired = token(pool, token_use="id", exp=time.time() - 5)
+        assert api.ask("/prod/id", "GET", Authorization=expired)[::2] == (
+            401,
+            {"message": "The incoming token has expired"},
+        )
+        client, names = api.client, {"restApiId": api.id, "authorizerId": made["id"]}
+        second = arn.replace("Shop", "Other")
+        operation = {"op": "add", "path": "/providerARNs", "value": second}
+        assert client.update_authorizer(**names, patchOperations=[operation])["providerARNs"] == [arn, second]

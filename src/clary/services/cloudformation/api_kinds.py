@@ -152,6 +152,7 @@ def _rest_method(work: Work, props: Json) -> Made:
     names = {"restApiId": props["RestApiId"], "resourceId": props["ResourceId"], "httpMethod": props["HttpMethod"]}
     own = (
         "ApiKeyRequired",
+        "AuthorizationScopes",
         "AuthorizerId",
         "RequestParameters",
         "RequestModels",

@@ -131,7 +131,7 @@ class _Filler:
             "type": str(about.get("type", "")).upper(),
             **{k: v for k, v in about.items() if k != "type"},
         }
-        if given["type"] == "TOKEN" and "identitySource" not in given:
+        if given["type"] in ("TOKEN", "COGNITO_USER_POOLS") and "identitySource" not in given:
             given["identitySource"] = f"method.request.header.{scheme.get('name', 'Authorization')}"
         self._authorizers[name] = self._call(create_authorizer, **given)["id"]
 
@@ -162,10 +162,15 @@ class _Filler:
         """Who may call."""
         found: Json = {"authorizationType": "NONE"}
         schemes = openapi.schemes(self._document)
-        for name, _ in openapi.wanted(self._document, operation):
+        for name, scopes in openapi.wanted(self._document, operation):
             scheme = schemes.get(name) or {}
             if name in self._authorizers:
-                found |= {"authorizationType": "CUSTOM", "authorizerId": self._authorizers[name]}
+                identifier = self._authorizers[name]
+                its = find(self._ctx, self._api).private["authorizers"][identifier]
+                pools = its["type"] == "COGNITO_USER_POOLS"
+                found |= {"authorizationType": "COGNITO_USER_POOLS" if pools else "CUSTOM", "authorizerId": identifier}
+                if pools and scopes:
+                    found["authorizationScopes"] = scopes
             elif scheme.get("x-amazon-apigateway-authtype", "").lower() == "awssigv4":
                 found["authorizationType"] = "AWS_IAM"
             elif scheme.get("type") == "apiKey":

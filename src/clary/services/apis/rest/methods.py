@@ -58,12 +58,16 @@ def put_method(ctx: Context, request: Json) -> Json:
 
 def _check(row: Row, method: Json) -> None:
     kind = method["authorizationType"]
-    if kind not in ("NONE", "AWS_IAM", "CUSTOM"):
-        raise bad_request(f"Clary serves the authorization types NONE, AWS_IAM and CUSTOM; {kind} is not served yet.")
-    if kind == "CUSTOM" and method.get("authorizerId") not in row.private["authorizers"]:
+    if kind not in ("NONE", "AWS_IAM", "CUSTOM", "COGNITO_USER_POOLS"):
         raise bad_request(
-            "Invalid authorizer ID specified. Setting the authorization type to CUSTOM requires a valid authorizer."
+            f"Invalid authorization type {kind}: NONE, AWS_IAM, CUSTOM and COGNITO_USER_POOLS are the ones there are."
         )
+    if kind in ("CUSTOM", "COGNITO_USER_POOLS"):
+        authorizer = row.private["authorizers"].get(method.get("authorizerId"))
+        if authorizer is None or (authorizer["type"] == "COGNITO_USER_POOLS") != (kind == "COGNITO_USER_POOLS"):
+            raise bad_request(
+                f"Invalid authorizer ID specified. Setting the authorization type to {kind} requires a valid authorizer."
+            )
     if (validator := method.get("requestValidatorId")) and validator not in row.private["validators"]:
         raise bad_request("Invalid Request Validator identifier specified")
     for model in (method.get("requestModels") or {}).values():
@@ -83,7 +87,7 @@ def update_method(ctx: Context, request: Json) -> Json:
     row = find(ctx, request["restApiId"])
     its, method = method_of(row, request)
     paths = (
-        "/apiKeyRequired", "/authorizationType", "/authorizerId", "/operationName", "/requestValidatorId",
+        "/apiKeyRequired", "/authorizationType", "/authorizationScopes", "/authorizerId", "/operationName", "/requestValidatorId",
         "/requestParameters/", "/requestModels/", "/authorizationScopes",
     )  # fmt: skip
     method = patched(method, request.get("patchOperations"), paths)

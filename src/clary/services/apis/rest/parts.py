@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -42,25 +43,34 @@ def _given(request: Json) -> Json:
     return {k: v for k, v in request.items() if k != "restApiId"}
 
 
+POOL = re.compile(r"arn:aws[a-z-]*:cognito-idp:(?P<region>[a-z0-9-]+):\d{12}:userpool/(?P<id>[A-Za-z0-9_-]+)")
+
+
 # ---- authorizers ---------------------------------------------------------------------------------------------------
 
 
 def _check_authorizer(authorizer: Json) -> None:
-    if authorizer["type"] not in ("TOKEN", "REQUEST"):
-        raise bad_request(
-            f"Clary serves authorizers of the types TOKEN and REQUEST; {authorizer['type']} is not served yet."
-        )
-    if arn_of(authorizer.get("authorizerUri", "")) is None:
-        raise bad_request("Invalid Authorizer URI: it must name a Lambda function.")
     if not 0 <= authorizer["authorizerResultTtlInSeconds"] <= 3600:
         raise bad_request("AuthorizerResultTtlInSeconds must be between 0 and 3600.")
+    if authorizer["type"] == "COGNITO_USER_POOLS":
+        pools = authorizer.get("providerARNs") or []
+        if not pools or not all(POOL.fullmatch(arn) for arn in pools):
+            raise bad_request(
+                "Invalid Cognito User Pool ARN: an authorizer of type COGNITO_USER_POOLS needs providerARNs."
+            )
+        if not authorizer.get("identitySource"):
+            raise bad_request("Authorizer type COGNITO_USER_POOLS requires an identitySource")
+        return
+    if arn_of(authorizer.get("authorizerUri", "")) is None:
+        raise bad_request("Invalid Authorizer URI: it must name a Lambda function.")
 
 
 @rest.operation
 def create_authorizer(ctx: Context, request: Json) -> Json:
-    """A function that decides who may call."""
+    """Who decides who may call: a function, or the user pools that made a token."""
     row = find(ctx, request["restApiId"])
-    made = {"authorizerResultTtlInSeconds": 300, "authType": "custom", **_given(request), "id": new_id(6)}
+    kind = "cognito_user_pools" if request["type"] == "COGNITO_USER_POOLS" else "custom"
+    made = {"authorizerResultTtlInSeconds": 300, "authType": kind, **_given(request), "id": new_id(6)}
     _check_authorizer(made)
     _put(ctx, row, "authorizers", made["id"], made)
     return made
@@ -85,7 +95,7 @@ def update_authorizer(ctx: Context, request: Json) -> Json:
     before = _part(row, "authorizers", request["authorizerId"], "Authorizer")
     paths = (
         "/name", "/type", "/authorizerUri", "/authorizerCredentials", "/identitySource", "/identityValidationExpression",
-        "/authorizerResultTtlInSeconds",
+        "/authorizerResultTtlInSeconds", "/providerARNs",
     )  # fmt: skip
     made = patched(before, request.get("patchOperations"), paths)
     _check_authorizer(made)

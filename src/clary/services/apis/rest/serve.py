@@ -26,7 +26,7 @@ from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
 from ...process_environment import address, credentials
-from .. import access_log, proxying
+from .. import access_log, proxying, tokens
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed, segments
 from ..http.payload import Malformed, Result
@@ -35,7 +35,7 @@ from ..throttle import Buckets
 from . import mapping, payload
 from .api import KIND
 from .methods import SERVICE_URI
-from .parts import gateway_response
+from .parts import POOL, gateway_response
 from .payload import Call
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Server:
         self._platform = platform
         self._lives = Lives(platform, KIND, Live)
         self._buckets = Buckets()
+        self._verifier = tokens.Verifier()
         self._decisions: dict[tuple[str, ...], tuple[float, Json | None]] = {}
         self._used: dict[tuple[str, str, str], int] = {}  # plan, key, period: requests
 
@@ -202,7 +203,7 @@ class Server:
             except AwsError as error:
                 raise Refused("INVALID_SIGNATURE", error.message) from None
             call.authorizer = {"principalId": caller.user_id}
-        if kind != "CUSTOM":
+        if kind not in ("CUSTOM", "COGNITO_USER_POOLS"):
             return
         authorizer = api["authorizers"].get(method.get("authorizerId"))
         if authorizer is None:
@@ -210,6 +211,9 @@ class Server:
         values = _identities(authorizer, call)
         if values is None:
             raise Refused("UNAUTHORIZED", "Unauthorized")
+        if kind == "COGNITO_USER_POOLS":
+            call.authorizer = await self._bearer(authorizer, method, values[0])
+            return
         arn = f"arn:aws:execute-api:{call.region}:{call.account}:{call.api}/{call.stage}/{call.method}{call.path}"
         key = (call.api, authorizer["id"], *values)
         kept = self._decisions.get(key)
@@ -230,6 +234,28 @@ class Server:
             "principalId": decision.get("principalId"), "integrationLatency": 0,
             **{k: v if isinstance(v, str) else json.dumps(v) for k, v in (decision.get("context") or {}).items()},
         }  # fmt: skip
+
+    async def _bearer(self, authorizer: Json, method: Json, token: str) -> Json:
+        """What a user pool says of who brings its token: an access token where scopes are wanted, else an identity's."""
+        claims, problem = None, tokens.BadToken("Unauthorized")
+        for arn in authorizer["providerARNs"]:
+            issuer = _issuer(arn, self._platform.settings.cognito)
+            if tokens.unverified_issuer(token) != issuer:
+                continue
+            try:
+                claims = await self._verifier.claims(token, issuer, None)
+            except tokens.BadToken as error:
+                problem = error
+        if claims is None:
+            if str(problem) == "the token has expired":
+                raise Refused("UNAUTHORIZED", "The incoming token has expired")
+            raise Refused("UNAUTHORIZED", "Unauthorized")
+        wanted = method.get("authorizationScopes") or []
+        if wanted and not set(tokens.scopes(claims)) & set(wanted):
+            raise Refused("UNAUTHORIZED", "Unauthorized")
+        if claims.get("token_use", "id") != ("access" if wanted else "id"):
+            raise Refused("UNAUTHORIZED", "Unauthorized")
+        return {"claims": tokens.texts(claims)}
 
     async def _decide(self, context: Context, authorizer: Json, call: Call, values: list[str], arn: str) -> Json:
         function = arn_of(mapping.filled(authorizer["authorizerUri"], call.variables))
@@ -585,17 +611,26 @@ def _checker(schema: str) -> Any:
     return jsonschema.Draft4Validator(json.loads(schema))
 
 
+def _issuer(arn: str, base: str) -> str:
+    """Who makes a user pool's tokens."""
+    pool = POOL.fullmatch(arn)
+    assert pool is not None
+    there = base.rstrip("/") or f"https://cognito-idp.{pool['region']}.amazonaws.com"
+    return f"{there}/{pool['id']}"
+
+
 def _identities(authorizer: Json, call: Call) -> list[str] | None:
     """The values that an authorizer looks at; None when one of them is missing or is not of the right form."""
     source = _source(call)
-    default = "method.request.header.Authorization" if authorizer["type"] == "TOKEN" else ""
+    one = authorizer["type"] in ("TOKEN", "COGNITO_USER_POOLS")
+    default = "method.request.header.Authorization" if one else ""
     names = [n.strip() for n in (authorizer.get("identitySource") or default).split(",") if n.strip()]
     values = [mapping.value(n, source) for n in names]
     if any(not v for v in values):
         return None
     found = [v for v in values if v is not None]
     pattern = authorizer.get("identityValidationExpression")
-    if pattern and authorizer["type"] == "TOKEN" and not re.fullmatch(pattern, found[0]):
+    if pattern and one and not re.fullmatch(pattern, found[0]):
         return None
     return found
 
