@@ -58,10 +58,10 @@ _SERVICES = {
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
     "apigateway": (
         "clary.services.apis.rest",
-        ("api", "resources", "methods", "parts", "stages", "plans", "imports", "testing"),
+        ("api", "resources", "methods", "parts", "stages", "plans", "imports", "exports", "testing"),
         "rest",
     ),
-    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports", "domains"), "http"),
+    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports", "exports", "domains"), "http"),
     "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
 }
 

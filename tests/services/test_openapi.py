@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from tests.platform import Platform
@@ -157,6 +158,96 @@ def test_an_http_api_from_a_document(platform: Platform, name: str) -> None:
     assert client.reimport_api(ApiId=api, Body=document)["Name"] == "again"
     assert [r["RouteKey"] for r in client.get_routes(ApiId=api)["Items"]] == ["PUT /x"]
     assert ask(platform, api, "/hello/you")[0] == 404
+
+
+@pytest.mark.parametrize(("kind", "accepts"), [("swagger", "application/json"), ("oas30", "application/yaml")])
+def test_an_exported_rest_api_is_the_same_when_it_is_imported(
+    sqlite_platform: Platform, name: str, kind: str, accepts: str
+) -> None:
+    platform = sqlite_platform
+    create(platform, name, TOLD)
+    create(platform, f"{name}-a", ALLOWS)
+    client = platform.client("apigateway")
+
+    def exported(api: str, extensions: str = "apigateway") -> tuple[dict[str, Any], Any]:
+        client.create_deployment(restApiId=api, stageName="v1")
+        found = client.get_export(
+            restApiId=api, stageName="v1", exportType=kind, accepts=accepts, parameters={"extensions": extensions}
+        )
+        assert found["contentType"] == accepts and f"{kind}.{accepts[12:]}" in found["contentDisposition"]
+        text = found["body"].read()
+        document = json.loads(text) if accepts.endswith("json") else yaml.safe_load(text)
+        return {k: v for k, v in document.items() if k not in ("host", "servers")}, text
+
+    first = client.import_rest_api(body=json.dumps(petstore(name)))["id"]
+    document, text = exported(first)
+    second = client.import_rest_api(body=text)["id"]
+    assert exported(second)[0] == document
+    assert document["info"] == {"title": name, "version": "7", "description": "pets"}
+    assert document["paths"]["/secret"]["get"]["security"] == [{"token": []}]
+    for api in (first, second):
+        permit(platform, name, api)
+        permit(platform, f"{name}-a", api)
+        got = [
+            ask(platform, api, f"/v1{path}", *given, **{"Content_Type": "application/json", **headers})[::2]
+            for path, given, headers in (
+                ("/pets?dry=1", ("POST", '{"name": "R"}'), {}), ("/pets", ("POST", '{"name": "Rex"}'), {}),
+                ("/pets/7", ("DELETE",), {}), ("/state?code=200", (), {}), ("/secret", (), {"X_Token": "yes"}),
+                ("/secret", (), {"X_Token": "no"}), ("/keyed", (), {}), ("/signed", (), {}),
+            )
+        ]  # fmt: skip
+        assert [status for status, _ in got] == [422, 400, 200, 200, 200, 403, 403, 403]
+    bare = exported(first, "")[0]
+    assert "integration" not in json.dumps(bare["paths"]) and "token" not in json.dumps(
+        bare.get("securityDefinitions", {})
+    )
+
+
+def test_exports_that_cannot_be(sqlite_platform: Platform, name: str) -> None:
+    client = sqlite_platform.client("apigateway")
+    create(sqlite_platform, name, TOLD)
+    api = client.import_rest_api(body=json.dumps({**petstore(name), "paths": {}}))["id"]
+    with pytest.raises(ClientError, match="Invalid stage identifier"):
+        client.get_export(restApiId=api, stageName="none", exportType="swagger")
+
+
+@pytest.mark.parametrize("kind", ["JSON", "YAML"])
+def test_an_exported_http_api_is_the_same_when_it_is_imported(sqlite_platform: Platform, name: str, kind: str) -> None:
+    platform, client = sqlite_platform, sqlite_platform.client("apigatewayv2")
+    create(platform, name, ECHO)
+    api = client.import_api(Body=YAML.format(name=name, uri=arn_of(name)))["ApiId"]
+    settings = {"Issuer": "https://issuer.example.com", "Audience": ["a", "b"]}
+    authorizer = client.create_authorizer(
+        ApiId=api, Name="tokens", AuthorizerType="JWT", IdentitySource=["$request.header.Authorization"],
+        JwtConfiguration=settings,
+    )["AuthorizerId"]  # fmt: skip
+    (target,) = {r["Target"] for r in client.get_routes(ApiId=api)["Items"] if r["RouteKey"] == "$default"}
+    client.create_route(
+        ApiId=api, RouteKey="PUT /safe", Target=target, AuthorizationType="JWT", AuthorizerId=authorizer,
+        AuthorizationScopes=["write"],
+    )  # fmt: skip
+    client.create_route(ApiId=api, RouteKey="GET /signed", Target=target, AuthorizationType="AWS_IAM")
+
+    def exported(api: str, **more: Any) -> tuple[dict[str, Any], str]:
+        text = client.export_api(ApiId=api, Specification="OAS30", OutputType=kind, **more)["body"].read().decode()
+        document = json.loads(text) if kind == "JSON" else yaml.safe_load(text)
+        return {k: v for k, v in document.items() if k != "servers"}, text
+
+    document, text = exported(api)
+    again = client.import_api(Body=text)["ApiId"]
+    assert exported(again)[0] == document
+    routes = {r["RouteKey"]: r for r in client.get_routes(ApiId=again)["Items"]}
+    assert set(routes) == {"GET /hello/{who}", "$default", "PUT /safe", "GET /signed"}
+    assert (
+        routes["PUT /safe"]["AuthorizationScopes"] == ["write"]
+        and routes["GET /signed"]["AuthorizationType"] == "AWS_IAM"
+    )
+    (copied,) = client.get_authorizers(ApiId=again)["Items"]
+    assert copied["JwtConfiguration"] == settings
+    client.create_stage(ApiId=again, StageName="$default", AutoDeploy=True)
+    permit(platform, name, again)
+    assert ask(platform, again, "/hello/you")[2]["routeKey"] == "GET /hello/{who}"
+    assert "integration" not in exported(api, IncludeExtensions=False)[1]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,20 @@ def parse(body: bytes | str) -> Json:
     return found
 
 
+def text(document: Json, yaml: bool) -> str:
+    """A document written down."""
+    if not yaml:
+        return json.dumps(document, indent=2) + "\n"
+    import yaml as written
+
+    class Plain(written.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    found: str = written.dump(document, Dumper=Plain, sort_keys=False)
+    return found
+
+
 def _bound(value: Any) -> None:
     """Refuse documents that are small as YAML and endless with their aliases written out."""
     left, waiting = _MOST_NODES, [value]

@@ -12,7 +12,7 @@ http = Provider("apigatewayv2")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "parts", "stages", "imports", "domains"):
+    for module in ("api", "parts", "stages", "imports", "exports", "domains"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .. import function_urls
     from ..access_log import AccessLog

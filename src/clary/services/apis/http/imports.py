@@ -12,7 +12,7 @@ from .api import create_api, find, shown, update_api
 from .parts import create_authorizer, create_integration, create_route
 
 Json = dict[str, Any]
-_INTEGRATION = {
+INTEGRATION = {
     "type": "IntegrationType", "uri": "IntegrationUri", "httpMethod": "IntegrationMethod",
     "payloadFormatVersion": "PayloadFormatVersion", "timeoutInMillis": "TimeoutInMillis",
     "connectionType": "ConnectionType", "connectionId": "ConnectionId", "credentials": "CredentialsArn",
@@ -65,7 +65,7 @@ def _fill(ctx: Context, api: str, document: Json) -> None:
         found = openapi.integration(document, operation)
         if found is None:
             continue
-        given = {_INTEGRATION[k]: v for k, v in found.items() if k in _INTEGRATION}
+        given = {INTEGRATION[k]: v for k, v in found.items() if k in INTEGRATION}
         given["IntegrationType"] = str(given.get("IntegrationType", "")).upper()
         if given["IntegrationType"].startswith("AWS"):
             given["IntegrationMethod"] = "POST"

@@ -12,7 +12,7 @@ rest = Provider("apigateway")
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "resources", "methods", "parts", "stages", "plans", "imports", "testing"):
+    for module in ("api", "resources", "methods", "parts", "stages", "plans", "imports", "exports", "testing"):
         import_module(f"{__name__}.{module}")  # importing binds
     from .serve import Server
 
