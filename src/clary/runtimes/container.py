@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -160,20 +161,18 @@ class _Bridge:
         else:
             exchange.close()
 
-    async def ask(self, request: bytes, took: Callable[[bytes], None] | None = None, began: Callable[[_Exchange], None] | None = None) -> _Exchange:  # fmt: skip
-        """Send a request and wait for its answer. One that a kept connection lost unseen is sent again on a new one."""
-        while True:
-            exchange = await self.connection()
-            used = exchange.count > 0
-            if began is not None:
-                began(exchange)
-            try:
-                await exchange.send(request, took)
-            except _Lost:
-                if used and not exchange.seen:
-                    continue
-                raise
-            return exchange
+    async def ask(
+        self,
+        request: bytes,
+        took: Callable[[bytes], None] | None = None,
+        began: Callable[[_Exchange], None] | None = None,
+    ) -> _Exchange:
+        """Send a request and wait for its answer. What was sent is never sent again: it may be what the server died of."""
+        exchange = await self.connection()
+        if began is not None:
+            began(exchange)
+        await exchange.send(request, took)
+        return exchange
 
 
 class _Lost(OSError):
@@ -192,15 +191,17 @@ class _Exchange(asyncio.Protocol):
         self._until_end = False
         self._size = 0
         self._parts: list[bytes] = []
-        self.count = 0
-        self.seen = False  # of the present answer a part has come
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
 
     @property
     def usable(self) -> bool:
-        """Whether the server has not closed it."""
-        return self._transport is not None and not self._transport.is_closing()
+        """Whether the server has not closed it, as it may do at any time while nobody asks."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        waiting = select.poll()
+        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not waiting.poll(0)
 
     @property
     def body(self) -> bytes:
@@ -212,8 +213,7 @@ class _Exchange(asyncio.Protocol):
         self._done = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._took, self._parts, self._size, self._until_end = took, [], 0, False
-        self.headers, self.status, self.seen = {}, 0, False
-        self.count += 1
+        self.headers, self.status = {}, 0
         if self._transport is None or self._transport.is_closing():
             raise _Lost("the connection is closed")
         self._transport.write(request)
@@ -237,7 +237,6 @@ class _Exchange(asyncio.Protocol):
         if self._done is None or self._done.done():
             self.close()  # it speaks without being asked
             return
-        self.seen = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -274,7 +273,7 @@ class _Exchange(asyncio.Protocol):
             return
         keep = bool(self._parser.should_keep_alive())
         self._end(None)
-        if keep and self.usable:
+        if keep:
             self._bridge.release(self)
         else:
             self.close()
