@@ -55,6 +55,7 @@ _SERVICES = {
     ),
     "ecr": ("clary.services.ecr", ("repositories", "images"), "ecr"),
     "ssm": ("clary.services.ssm", (), "ssm"),
+    "secretsmanager": ("clary.services.secretsmanager", (), "secretsmanager"),
     "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
     "apigateway": (
         "clary.services.apis.rest",

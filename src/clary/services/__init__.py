@@ -19,6 +19,7 @@ def install_all(platform: Platform) -> None:
         s3,
         sagemaker,
         sagemaker_runtime,
+        secretsmanager,
         ssm,
         sts,
     )
@@ -27,7 +28,7 @@ def install_all(platform: Platform) -> None:
     metering.install(platform)
     for module in (
         s3, sts, iam, logs, cloudwatch, autoscaling, sagemaker, sagemaker_runtime, functions, http, rest, ssm,
-        ecr, cloudformation,
+        ecr, secretsmanager, cloudformation,
     ):  # fmt: skip
         provider = module.install(platform)
         platform.providers[provider.name] = provider

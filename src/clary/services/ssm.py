@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from typing import Any
-
-from cryptography.fernet import Fernet, InvalidToken
 
 from ..clock import now
 from ..provider.context import Context
@@ -15,6 +11,7 @@ from ..provider.errors import AwsError, ValidationException, coded
 from ..provider.operation import Provider
 from ..provider.platform import Platform
 from ..store.rows import Row
+from .sealing import Foreign, seal, unseal
 
 Json = dict[str, Any]
 
@@ -71,19 +68,13 @@ def _not_found(text: str = "") -> AwsError:
     return coded("ParameterNotFound", text, 400)
 
 
-def _box(platform: Platform) -> Fernet:
-    """What seals secret values; its key follows from the platform's."""
-    key = hashlib.sha256(b"ssm" + platform.keyring.seal.key).digest()
-    return Fernet(base64.urlsafe_b64encode(key))
-
-
 def _read(ctx: Context, version: Json, decrypt: bool) -> str:
     value: str = version["Value"]
     if version["Type"] != "SecureString" or not decrypt:
         return value
     try:
-        return _box(ctx.platform).decrypt(value.encode()).decode()
-    except InvalidToken:
+        return unseal(ctx.platform, "ssm", value).decode()
+    except Foreign:
         raise coded("InvalidKeyId", "The parameter was sealed with another platform's key.", 400) from None
 
 
@@ -158,7 +149,7 @@ def put_parameter(ctx: Context, request: Json) -> Json:
         )
     text = request["Value"]
     if kind == "SecureString":
-        text = _box(ctx.platform).encrypt(text.encode()).decode()
+        text = seal(ctx.platform, "ssm", text.encode())
     versions = list(row.private["versions"]) if row else []
     version: Json = {
         "Version": versions[-1]["Version"] + 1 if versions else 1, "Value": text, "Type": kind, "Labels": [],

@@ -18,6 +18,7 @@ Json = dict[str, Any]
 _VARIABLE = re.compile(r"\$\{(!?)([^}]+)\}")
 _DYNAMIC = re.compile(r"\{\{resolve:(?P<service>[a-z-]+):(?P<reference>[^}]+)\}\}")
 _NO_VALUE = object()
+_BUILT = ("Fn::Sub", "Fn::Join")  # texts in which a reference may have been put together
 
 
 @dataclass(slots=True)
@@ -65,7 +66,8 @@ class Scope:
             if name == "Condition" and isinstance(argument, str):
                 return self.condition(argument)
             if isinstance(name, str) and name.startswith("Fn::"):
-                return self._function(name[4:], argument)
+                made = self._function(name[4:], argument)
+                return self._resolve(made) if name in _BUILT and "{{resolve:" in made else made
         return {k: v for k, v in ((k, self._resolve(item)) for k, item in value.items()) if v is not _NO_VALUE}
 
     def _ref(self, name: str) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,45 @@ def _parameter(work: Work, props: Json) -> Made:
         Name=work.name, **{**given, "Value": str(given["Value"])}, Overwrite=bool(work.before)
     )
     return Made(work.name, {"Type": props["Type"], "Value": str(props["Value"])})
+
+
+def _generated(work: Work, about: Json) -> str:
+    """A secret's text with a random password, by itself or under a key of a template."""
+    given = typed(about, ("PasswordLength",), ("ExcludeLowercase", "ExcludeUppercase", "ExcludeNumbers", "ExcludePunctuation", "IncludeSpace", "RequireEachIncludedType"))  # fmt: skip
+    asked = {k: v for k, v in given.items() if k not in ("SecretStringTemplate", "GenerateStringKey")}
+    text: str = work.client("secretsmanager").get_random_password(**asked)["RandomPassword"]
+    if "GenerateStringKey" not in about:
+        return text
+    try:
+        return json.dumps({**json.loads(about.get("SecretStringTemplate", "{}")), about["GenerateStringKey"]: text})
+    except ValueError:
+        raise Failed("Could not parse SecretStringTemplate JSON") from None
+
+
+def _secret(work: Work, props: Json) -> Made:
+    given = only(props, "Description", "KmsKeyId", "SecretString", "Tags")
+    if "GenerateSecretString" in props:
+        given["SecretString"] = _generated(work, props["GenerateSecretString"] or {})
+    # the same token if this is tried again: then it is the secret that was made before
+    token = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{work.stack_id}/{work.logical}/{work.name}"))
+    client = work.client("secretsmanager")
+    try:
+        made = client.create_secret(Name=work.name, ClientRequestToken=token, **given)
+    except client.exceptions.ResourceExistsException:
+        made = client.describe_secret(SecretId=work.name)
+        if token not in made.get("VersionIdsToStages", {}):
+            raise
+    return Made(made["ARN"], {"Id": made["ARN"]})
+
+
+def _secret_update(work: Work, physical: str, old: Json, props: Json) -> Made:
+    given = only(props, "Description", "KmsKeyId")
+    if props.get("SecretString") != old.get("SecretString") and "SecretString" in props:
+        given["SecretString"] = props["SecretString"]
+    if (about := props.get("GenerateSecretString")) != old.get("GenerateSecretString") and about is not None:
+        given["SecretString"] = _generated(work, about)
+    work.client("secretsmanager").update_secret(SecretId=physical, **given)
+    return Made(physical, {"Id": physical})
 
 
 def _alarm(work: Work, props: Json) -> Made:
@@ -550,6 +590,7 @@ KINDS: dict[str, Kind] = {
     "AWS::ECR::Repository": Kind(_repository, lambda w, i, p: gone(w.client("ecr").delete_repository, repositoryName=i, force=True), _repository_settings, ("RepositoryName", "EncryptionConfiguration"), "RepositoryName", 256, True),
     "AWS::Logs::LogGroup": Kind(_log_group, lambda w, i, p: gone(w.client("logs").delete_log_group, logGroupName=i), _log_settings, ("LogGroupName",), "LogGroupName"),
     "AWS::SSM::Parameter": Kind(_parameter, lambda w, i, p: gone(w.client("ssm").delete_parameter, Name=i), lambda w, i, o, p: _parameter(w, p), ("Name", "Type"), "Name"),
+    "AWS::SecretsManager::Secret": Kind(_secret, lambda w, i, p: gone(w.client("secretsmanager").delete_secret, SecretId=i, ForceDeleteWithoutRecovery=True), _secret_update, ("Name",), "Name"),
     "AWS::CloudWatch::Alarm": Kind(_alarm, lambda w, i, p: gone(w.client("cloudwatch").delete_alarms, AlarmNames=[i]), lambda w, i, o, p: _alarm(w, p), ("AlarmName",), "AlarmName"),
     "AWS::IAM::Role": Kind(_role, _no_role, _role_policies, ("RoleName", "Path"), "RoleName", 64),
     "AWS::IAM::Policy": Kind(_inline_policy, _no_inline_policy, lambda w, i, o, p: Made(i, {}) if _inline_policy(w, p) else Made(i), ("PolicyName", "Roles", "Users")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,7 @@ from ...provider.context import Context
 from ...provider.errors import AwsError, ValidationError, coded
 from ...store.database import Transaction
 from ...store.rows import Row
-from .. import ssm
+from .. import secretsmanager, ssm
 from . import catalogue
 from . import template as templates
 from .intrinsics import Scope
@@ -46,7 +47,6 @@ def event(
     row: Row, private: Json, logical: str, physical: str, kind: str, status: str, reason: str = "", props: Any = None
 ) -> None:
     """Add an event to a stack's; the newest is the last."""
-    import json
 
     identifier = (
         str(uuid.uuid4())
@@ -68,12 +68,38 @@ def event(
     private["events"] = [*before, found][-MAX_EVENTS:]
 
 
+def _secret(context: Context, reference: str) -> str:
+    """``id:SecretString:key:label:version``, of which only the id is needed; the id may be an ARN."""
+    size = 7 if reference.startswith("arn:") else 1
+    parts = reference.split(":")
+    identifier, rest = ":".join(parts[:size]), [*parts[size:], "", "", "", ""]
+    kind, key, stage, version = rest[:4]
+    said = f"Could not resolve the dynamic reference to secret {identifier}"
+    if kind not in ("", "SecretString"):
+        raise ValidationError(f"{said}: SecretString is the only part that can be named, not {kind}.")
+    try:
+        text = secretsmanager.value(context, identifier, stage, version)
+    except AwsError as error:
+        raise ValidationError(f"{said}: {error.message}") from None
+    if not key:
+        return text
+    try:
+        found = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError):
+        raise ValidationError(f"{said}: it is no JSON object with the key {key}.") from None
+    return found if isinstance(found, str) else json.dumps(found)
+
+
 def scope(tx: Transaction, row: Row, document: Json, parameters: Json, resources: Json, context: Context) -> Scope:
     """The names of a template for a stack: its parameters, its resources, others' exports, SSM's parameters."""
 
     def dynamic(service: str, reference: str) -> str:
+        if service == "secretsmanager":
+            return _secret(context, reference)
         if service not in ("ssm", "ssm-secure"):
-            raise ValidationError(f"Clary does not resolve dynamic references to {service} yet.")
+            raise ValidationError(
+                f"Invalid dynamic reference: {service} is none of ssm, ssm-secure and secretsmanager."
+            )
         try:
             return ssm.value(context, reference, decrypt=service == "ssm-secure")
         except AwsError:
@@ -116,6 +142,8 @@ def static_scope(tx: Transaction, row: Row, document: Json, parameters: Json, ct
     found.resources = {name: name for name in document["Resources"]}
     found.attribute = lambda logical, name: f"{logical}.{name}"
     found.exports = lambda name: name
+    stored = found.dynamic  # a secret is read when it is needed: the stack itself may make it
+    found.dynamic = lambda service, reference: "" if service == "secretsmanager" else stored(service, reference)
     return found
 
 
