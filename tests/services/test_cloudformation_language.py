@@ -159,7 +159,9 @@ Resources:
               if wanted == "trouble" or (wanted == "stays" and event["RequestType"] == "Delete"):
                   cfnresponse.send(event, context, cfnresponse.FAILED, {}, reason="there is no such thing")
               else:
-                  cfnresponse.send(event, context, cfnresponse.SUCCESS, {"Shout": wanted.upper()}, "made-1")
+                  print("IS", event["RequestType"], event.get("PhysicalResourceId"), wanted, flush=True)
+                  made = "made-2" if wanted == "another" else "made-1"
+                  cfnresponse.send(event, context, cfnresponse.SUCCESS, {"Shout": wanted.upper()}, made)
   Thing:
     Type: Custom::Shout
     Properties: {ServiceToken: !GetAtt Maker.Arn, Wanted: !Ref Wanted, Count: 3, Yes: true}
@@ -179,6 +181,11 @@ def test_resources_that_a_function_makes(platform: Platform, name: str) -> None:
     client = platform.client("cloudformation")
     client.update_stack(StackName=name, TemplateBody=CUSTOM, Parameters=given("louder"), Capabilities=ALL)
     assert outputs(settled(platform, name))["Shout"] == "LOUDER", why(platform, name)
+    client.update_stack(StackName=name, TemplateBody=CUSTOM, Parameters=given("another"), Capabilities=ALL)
+    assert outputs(settled(platform, name)) == {"Shout": "ANOTHER", "Id": "made-2"}, why(platform, name)
+    function = client.describe_stack_resource(StackName=name, LogicalResourceId="Maker")["StackResourceDetail"]["PhysicalResourceId"]  # fmt: skip
+    said = messages(platform, f"/aws/lambda/{function}", "")
+    assert [s for s in said if s.startswith("IS Delete")] == ["IS Delete made-1 louder"]  # the one that it had before
     client.update_stack(StackName=name, TemplateBody=CUSTOM, Parameters=given("trouble"), Capabilities=ALL)
     assert settled(platform, name)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     assert "Message returned: there is no such thing" in why(platform, name)

@@ -175,6 +175,8 @@ class StackReconciler:
         if replaces and old is not None:
             plan["replaced"] = [*plan.get("replaced", []), {**old, "Logical": logical}]
         state |= {"PhysicalResourceId": made.id, "Attributes": made.attributes, "verb": verb, "waits": True}
+        if changed and not replaces and old is not None:
+            state["was"] = {"PhysicalResourceId": old["PhysicalResourceId"], "Properties": old["Properties"]}
         private["resources"][logical] = state
         return self._await(row, private, status, plan, logical)
 
@@ -187,6 +189,9 @@ class StackReconciler:
                 settled = kind.ready(self._work(row, logical, state), state["PhysicalResourceId"])
                 if settled is None:
                     return _LOOK_SECONDS
+                was = state.pop("was", None)
+                if was is not None and settled.id != was["PhysicalResourceId"]:  # a custom resource made another one
+                    plan["replaced"] = [*plan.get("replaced", []), {**state, **was, "Logical": logical}]
                 state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
         except (Failed, ClientError, BotoCoreError) as error:
             text = _words(error)
