@@ -6,7 +6,7 @@ UV := .cache/uv/bin/uv
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup quickstart run check fix test fast bench docs clean
+.PHONY: setup quickstart run check fix test fast bench bench-peers docs clean
 
 setup: $(BIN)/.installed ## the platform and its tools, in .venv
 
@@ -68,6 +68,16 @@ fast: $(BIN)/.algorithms ## the tests that need no client environments
 
 bench: $(BIN)/.algorithms .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
 	@$(BIN)/python -m bench
+
+PEERS := fastapi ray mlserver litserve bentoml flask mlflow
+.envs/peer-%/.installed: requirements/peers/%.txt $(UV)
+	@echo "Setting up the peer $* (once) …"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .envs/peer-$*
+	@$(UV) pip install --quiet --python .envs/peer-$*/bin/python --requirements $<
+	@touch $@
+
+bench-peers: $(BIN)/.algorithms $(PEERS:%=.envs/peer-%/.installed) ## InvokeEndpoint beside six other servers; installs them
+	@$(BIN)/python -m bench.peers
 
 docs: $(BIN)/.installed ## write the generated pages
 	@$(BIN)/python docs/generate.py

@@ -25,6 +25,7 @@ from tests import jobs
 from tests.platform import BIN, CLARY, ROOT, Platform, run, started, until
 
 from bench.algorithms import algorithms
+from bench.containers import containers
 from bench.networks import networks
 from bench.table import show
 
@@ -245,7 +246,7 @@ def invocations(platform: Platform, folder: Path) -> None:
     )
     command = [
         str(PEERS / "uvicorn"),
-        "bench.peer_fastapi:app",
+        "bench.peers.fastapi_app:app",
         "--port",
         str(port),
         "--log-level",
@@ -397,6 +398,15 @@ def handler(event, context):
     )
 
 
+def own_images(platform: Platform, folder: Path) -> None:
+    """Containers of users' own."""
+
+    def signed(path: str, body: bytes) -> bytes:
+        return http("POST", platform.port, path, body, {"Content-Type": "text/csv"}, "sagemaker", platform.root_key)
+
+    containers(platform, folder, load, signed, free_port(), _listens)
+
+
 def objects(platform: Platform, folder: Path) -> None:
     """S3: processor time a small call beside moto's, bulk speed, listing."""
     key = platform.root_key
@@ -514,8 +524,8 @@ def _nginx(folder: Path, big: Path) -> tuple[float, float] | None:
 
 
 def main() -> None:
-    """Run everything, or the parts that are named: training, endpoint, invocations, exposing, objects, algorithms, networks."""
-    parts = {f.__name__: f for f in (endpoint, invocations, exposing, objects, algorithms, networks)}
+    """Run everything, or the parts that are named: training, endpoint, invocations, own_images, exposing, objects, algorithms, networks."""
+    parts = {f.__name__: f for f in (endpoint, invocations, own_images, exposing, objects, algorithms, networks)}
     wanted = sys.argv[1:] or ["training", *parts]
     print(
         f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement."

@@ -7,14 +7,16 @@ import gzip
 import io
 import os
 import random
+import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clary.executors import layers
+from clary.executors import files, layers
 from clary.executors.archives import ArchiveError
 from tests import images
 
@@ -129,3 +131,25 @@ def test_broken_layers_are_told(tmp_path: Path, name: str) -> None:
 def test_loops_of_links_end(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="too many links"):
         unpacked(tmp_path, images.layer({"a": "b", "b": "a", "a/x": b""}))
+
+
+def test_folders_that_were_locked_are_removed() -> None:
+    root = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.chown(root, 65534, 65534)
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+            (root / "work/work/deep").mkdir(parents=True)
+            (root / "work/work/deep/file").touch()
+            for locked in ("work/work/deep", "work/work"):
+                (root / locked).chmod(0)
+            files.remove(root / "work")
+            code = int((root / "work").exists())
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    shutil.rmtree(root)

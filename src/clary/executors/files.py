@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,3 +83,16 @@ def read_text_tail(path: Path, limit: int) -> str:
             return file.read(limit).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all below it, also folders that their own maker locked (an overlay's work folder is one)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    for where, below, _ in os.walk(folder):
+        for path in (os.path.join(where, name) for name in below):
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from ..locks import held
+from . import files
 from .spec import ProcessSpec
 from .zygote import socket_of
 
@@ -124,7 +124,7 @@ def sweep(folder: Path) -> None:
                 with contextlib.suppress(OSError):
                     locks.append(os.open(process / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                     fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
     finally:
         for fd in locks:
             os.close(fd)

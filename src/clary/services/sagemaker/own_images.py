@@ -10,14 +10,13 @@ import contextlib
 import json
 import os
 import platform as machine
-import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...clock import now
-from ...executors import layers
+from ...executors import files, layers
 from ...executors.archives import ArchiveError
 from ...executors.spec import ProcessSpec
 from ...provider.platform import Platform
@@ -31,6 +30,7 @@ Json = dict[str, Any]
 NOTE = "image"
 """In a folder of a job or fleet: the digest of the image that it runs."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_CUT_OFF_SECONDS = 86400.0
 _turns: dict[str, threading.Lock] = {}
 _guard = threading.Lock()
 
@@ -138,7 +138,7 @@ def _manifest(platform: Platform, digest: str) -> Json:
 def _unpack(platform: Platform, digest: str, place: Path) -> None:
     manifest, blobs = _manifest(platform, digest), _blobs(platform)
     aside = place.with_name(f".{place.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
+    files.remove(aside)
     aside.mkdir(parents=True, mode=0o700)
     try:
         config = json.loads(blobs.path(manifest["config"]["digest"]).read_bytes())
@@ -150,10 +150,10 @@ def _unpack(platform: Platform, digest: str, place: Path) -> None:
             )
         layers.unpack([blobs.path(part["digest"]) for part in manifest["layers"]], aside / "files")
     except (ArchiveError, OSError, ValueError, KeyError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
+        files.remove(aside)
         raise ImageError(f"The image {digest} cannot be unpacked: {error}") from None
     (aside / "config.json").write_text(json.dumps(config.get("config") or {}))
-    shutil.rmtree(place, ignore_errors=True)
+    files.remove(place)
     os.rename(aside, place)
 
 
@@ -168,7 +168,12 @@ def sweep(platform: Platform, older_than: float) -> int:
     notes = [*(root / "runs").glob(f"*/{NOTE}"), *(root / "runs").glob(f"*/models/.*.{NOTE}")]
     used = {note.read_text().strip() for note in notes}
     removed = 0
-    for path in (root / "images" / "unpacked").glob("[0-9a-f]*"):
+    unpacked = root / "images" / "unpacked"
+    for left in (*unpacked.glob(".*.gone"), *unpacked.glob(".*.new")):  # of a removal or an unpacking that was cut off
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < now() - _CUT_OFF_SECONDS:
+                files.remove(left)
+    for path in unpacked.glob("[0-9a-f]*"):
         digest = f"sha256:{path.name}"
         with _guard:
             turn = _turns.setdefault(digest, threading.Lock())
@@ -176,6 +181,6 @@ def sweep(platform: Platform, older_than: float) -> int:
             if digest not in used and path.stat().st_mtime < now() - older_than:
                 gone = path.with_name(f".{path.name}.gone")
                 os.rename(path, gone)
-                shutil.rmtree(gone)
+                files.remove(gone)
                 removed += 1
     return removed
