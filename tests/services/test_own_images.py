@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from tests import images
 from tests.jobs import ROLE, bucket, configure, job, messages, settled, train
@@ -58,6 +60,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if body.startswith("sleep"):
             time.sleep(float(body[5:]))
+        if body == "gone?":
+            self.connection.settimeout(20)
+            self.connection.recv(1)  # nothing comes any more: it returns when the client has gone
+            pathlib.Path("/tmp/gone").write_text("yes")
+            return
+        if body == "gone":
+            return self.say(200, os.path.exists("/tmp/gone") and b"yes" or b"no")
+        if body == "large":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for _ in range(400):
+                self.wfile.write(b"10000\\r\\n" + b"x" * 65536 + b"\\r\\n")
+            self.wfile.write(b"0\\r\\n\\r\\n")
+            return
+        if body == "interim":
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\\r\\nLink: x\\r\\n\\r\\n")
         if body == "stream":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -146,6 +165,14 @@ def test_an_image_trains_and_serves(sqlite_platform: Platform, name: str, made: 
         assert {a["body"] for a in threads.map(ask, ["sleep0.5"] * 16)} == {8}
     stream = runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body="stream")["Body"]
     assert [event["PayloadPart"]["Bytes"] for event in stream] == [b"one ", b"two ", b"three"]
+    stream = runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body="large")["Body"]
+    assert sum(len(event["PayloadPart"]["Bytes"]) for event in stream) == 400 * 65536
+    assert ask("interim")["body"] == 7
+    impatient = platform.client("sagemaker-runtime", config=Config(read_timeout=0.5, retries={"max_attempts": 0}))
+    with pytest.raises(ReadTimeoutError):
+        impatient.invoke_endpoint(EndpointName=name, Body="gone?")
+    gone = lambda: runtime.invoke_endpoint(EndpointName=name, Body="gone")["Body"].read() == b"yes"  # noqa: E731
+    until(gone, 10, "the container saw its client go")
     error, words = code(runtime.invoke_endpoint, EndpointName=name, Body="refuse")
     assert error == "ModelError" and "422" in words and "not a number" in words
     for body in ("garbage", "half"):

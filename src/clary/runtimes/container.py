@@ -228,6 +228,11 @@ class _Exchange(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def pause(self, paused: bool) -> None:
+        """Leave the rest of the answer with the server for now, or take it again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading() if paused else self._transport.resume_reading()
+
     # ---- asyncio's and the parser's calls --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -268,7 +273,6 @@ class _Exchange(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.status < 200:  # an interim answer: the real one follows
-            self._parser = httptools.HttpResponseParser(self)
             self.headers = {}
             return
         keep = bool(self._parser.should_keep_alive())
@@ -294,11 +298,20 @@ class _Platform(asyncio.Protocol):
         self._held = bytearray()
         self._waiting: list[list[Item]] = []
         self._task: asyncio.Task[None] | None = None
+        self._streamed: list[_Exchange] = []  # the exchange whose answer is passed on in pieces
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._bridge.open.add(self)
+
+    def pause_writing(self) -> None:
+        for exchange in self._streamed:
+            exchange.pause(True)
+
+    def resume_writing(self) -> None:
+        for exchange in self._streamed:
+            exchange.pause(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._bridge.left(self)
@@ -352,7 +365,7 @@ class _Platform(asyncio.Protocol):
     async def _in_pieces(self, head: bytes, body: bytes) -> None:
         """As the chunks of the container's answer come."""
         send = self._transport.write
-        begun: list[_Exchange] = []
+        begun = self._streamed
         first = True
 
         def took(piece: bytes) -> None:
@@ -371,6 +384,8 @@ class _Platform(asyncio.Protocol):
         else:
             if first:
                 send(frames.pack([_item(exchange)]))
+        finally:
+            begun.clear()
         send(frames.pack([(frames.END, b"")]))
 
 
@@ -448,7 +463,7 @@ class _Outward(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
+        self._transport.pause_reading()  # until there is somebody to pass it on to
         loop = asyncio.get_running_loop()
         self._connecting = loop.create_task(self._connect(loop))
 
@@ -459,6 +474,14 @@ class _Outward(asyncio.Protocol):
             self._transport.close()
             return
         self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        if self._there is not None:
+            self._there.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._there is not None and not self._there.is_closing():
+            self._there.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         assert self._there is not None
@@ -475,6 +498,13 @@ class _Inward(asyncio.Protocol):
 
     def __init__(self, back: asyncio.Transport):
         self._back = back
+
+    def pause_writing(self) -> None:
+        self._back.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._back.is_closing():
+            self._back.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         self._back.write(data)
@@ -494,7 +524,8 @@ _NAMES = (b"Content-Type", b"Accept", b"X-Amzn-SageMaker-Custom-Attributes", b"X
 
 def _invocation(path: bytes, fields: list[bytes], body: bytes, more: bytes = b"") -> bytes:
     """A request with the headers that SageMaker passes on."""
-    headers = b"".join(b"%b: %b\r\n" % (name, value) for name, value in zip(_NAMES, fields, strict=False) if value)
+    clean = (field.translate(None, b"\r\n") for field in fields)
+    headers = b"".join(b"%b: %b\r\n" % (name, value) for name, value in zip(_NAMES, clean, strict=False) if value)
     if len(fields) > 5 and fields[5]:
         headers += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % fields[5]
     return _request(b"POST", path, body, headers + more)

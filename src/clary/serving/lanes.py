@@ -62,11 +62,19 @@ class Lanes(Link):
 
     def closed(self, lane: _Lane) -> None:
         """A connection is gone; with the last one the replica is."""
-        self._all.discard(lane)
+        if lane not in self._all:
+            return
+        self._all.remove(lane)
         if lane in self._free:
             self._free.remove(lane)
         if not self._all and not self._opening:
             self._fall("the model's process ended while it worked on the request")
+
+    def forget(self, lane: _Lane) -> None:
+        """A connection is closed by us, which says nothing about the replica."""
+        self._all.discard(lane)
+        if self._queue or not self._all:
+            self._open()
 
     def submit(self, ticket: Ticket) -> None:
         """Send a request, now or when a connection is free."""
@@ -110,7 +118,16 @@ class _Lane(asyncio.Protocol):
     def send(self, ticket: Ticket) -> None:
         """Pass a request on."""
         self._ticket = ticket
+        ticket.drop = self._abandon
         self._transport.write(frames.pack([(ticket.head, ticket.body)]))
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer: the container sees its client go."""
+        if self._ticket is not None:
+            self._ticket = None
+            self._lanes.outstanding -= 1
+            self._lanes.forget(self)
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -125,6 +142,7 @@ class _Lane(asyncio.Protocol):
         ((head, body),) = frames.unpack(self._buffer, 4, size)
         self._buffer.clear()
         ticket, self._ticket = self._ticket, None
+        ticket.drop = None
         self._lanes.outstanding -= 1
         self._lanes.freed(self)
         if ticket.answer is None:

@@ -23,17 +23,20 @@ class Answer(Protocol):
 class Ticket:
     """One request on its way: cancelled ones are answered to nobody."""
 
-    __slots__ = ("answer", "body", "fail", "head")
+    __slots__ = ("answer", "body", "drop", "fail", "head")
 
     def __init__(self, head: bytes, body: bytes, answer: Answer, fail: Callable[[str, bool], None]):
         self.head = head
         self.body = body
         self.answer: Answer | None = answer
         self.fail = fail  # takes the reason, and whether the replica may have seen the request
+        self.drop: Callable[[], None] | None = None  # stops the work on it, where that can be
 
     def cancel(self) -> None:
         """Nobody waits any more."""
         self.answer = None
+        if self.drop is not None:
+            self.drop()
 
 
 class Link(asyncio.Protocol):
