@@ -96,9 +96,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 socket.create_connection(("192.0.2.1", 80), 1)
             except OSError as error:
                 found["outside"] = error.strerror
-        self.say(200, json.dumps(found).encode(), X_Amzn_SageMaker_Custom_Attributes="seen")
-        if body == "once":
-            self.close_connection = True
+        last = {"Connection": "close"} if body == "once" else {}
+        self.say(200, json.dumps(found).encode(), X_Amzn_SageMaker_Custom_Attributes="seen", **last)
 
     def log_message(self, *_):
         pass
@@ -163,6 +162,9 @@ def test_an_image_trains_and_serves(sqlite_platform: Platform, name: str, made: 
         ask("once")  # a connection that the container closes is not used again
     with ThreadPoolExecutor(16) as threads:  # slow requests do not wait for each other
         assert {a["body"] for a in threads.map(ask, ["sleep0.5"] * 16)} == {8}
+    sizes = list(range(1, 400))
+    with ThreadPoolExecutor(16) as threads:  # and everybody gets his own answer
+        assert [a["body"] for a in threads.map(ask, ["x" * size for size in sizes])] == sizes
     stream = runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body="stream")["Body"]
     assert [event["PayloadPart"]["Bytes"] for event in stream] == [b"one ", b"two ", b"three"]
     stream = runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body="large")["Body"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import encodings.idna  # noqa: F401  # what uvloop needs to connect to an address, and would look for when it does
 import json
 import os
 import select
@@ -18,6 +19,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -26,6 +28,11 @@ import httptools
 from ..executors import image_root
 from ..serving import frames
 from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item
+
+try:
+    import uvloop as loops
+except ImportError:
+    import asyncio as loops  # type: ignore[no-redef]
 
 PORT = 8080
 SETTINGS = "CLARY_CONTAINER"
@@ -47,7 +54,7 @@ def serve() -> int:
     child = os.fork()
     if child == 0:
         _become_server(settings)
-    return asyncio.run(_Bridge(child, settings).run())
+    return loops.run(_Bridge(child, settings).run())
 
 
 def _become_server(settings: dict[str, Any]) -> NoReturn:
@@ -86,7 +93,7 @@ class _Bridge:
         loop = asyncio.get_running_loop()
         self._awake = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
-        loop.add_signal_handler(signal.SIGCHLD, self._look)
+        loop.add_reader(ended := os.pidfd_open(self._child), self._look)
         path = os.environ["CLARY_SOCKET"]
         for each in (path, f"{path}.new"):
             with contextlib.suppress(FileNotFoundError):
@@ -96,7 +103,6 @@ class _Bridge:
         os.rename(f"{path}.new", path)
         if self._port:
             await loop.create_server(_Outward, "127.0.0.1", self._port)
-        self._look()  # it may have ended before anybody listened for it
         stop_at = 0.0
         while self.code is None:
             with contextlib.suppress(TimeoutError):
@@ -107,6 +113,7 @@ class _Bridge:
                 self._signal(signal.SIGTERM)
             elif stop_at and time.monotonic() > stop_at:
                 self._signal(signal.SIGKILL)
+        loop.remove_reader(ended)
         await self._turn_away(path)
         return self.code
 
@@ -166,17 +173,25 @@ class _Bridge:
         request: bytes,
         took: Callable[[bytes], None] | None = None,
         began: Callable[[_Exchange], None] | None = None,
-    ) -> _Exchange:
+    ) -> _Answer:
         """Send a request and wait for its answer. What was sent is never sent again: it may be what the server died of."""
         exchange = await self.connection()
         if began is not None:
             began(exchange)
-        await exchange.send(request, took)
-        return exchange
+        return await exchange.send(request, took)
 
 
 class _Lost(OSError):
     """The server closed the connection before its answer was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the server answered. Its body is empty where it was taken in pieces."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
 
 
 class _Exchange(asyncio.Protocol):
@@ -185,7 +200,7 @@ class _Exchange(asyncio.Protocol):
     def __init__(self, bridge: _Bridge):
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
-        self._done: asyncio.Future[None] | None = None
+        self._done: asyncio.Future[_Answer] | None = None
         self._parser: Any = None
         self._took: Callable[[bytes], None] | None = None
         self._until_end = False
@@ -203,12 +218,11 @@ class _Exchange(asyncio.Protocol):
         waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not waiting.poll(0)
 
-    @property
-    def body(self) -> bytes:
-        """The answer's body, unless it was taken in pieces."""
-        return b"".join(self._parts)
+    def answer(self) -> _Answer:
+        """The answer, as far as it has come."""
+        return _Answer(self.status, self.headers, b"".join(self._parts))
 
-    async def send(self, request: bytes, took: Callable[[bytes], None] | None) -> None:
+    async def send(self, request: bytes, took: Callable[[bytes], None] | None) -> _Answer:
         """One request and its answer. _Lost when it breaks off."""
         self._done = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
@@ -218,7 +232,7 @@ class _Exchange(asyncio.Protocol):
             raise _Lost("the connection is closed")
         self._transport.write(request)
         try:
-            await self._done
+            return await self._done
         except asyncio.CancelledError:
             self.close()
             raise
@@ -285,7 +299,7 @@ class _Exchange(asyncio.Protocol):
     def _end(self, error: _Lost | None) -> None:
         if self._done is not None and not self._done.done():
             if error is None:
-                self._done.set_result(None)
+                self._done.set_result(self.answer())
             else:
                 self._done.set_exception(error)
 
@@ -370,12 +384,12 @@ class _Platform(asyncio.Protocol):
 
         def took(piece: bytes) -> None:
             nonlocal first
-            send(frames.pack([(_head(begun[-1]) if first else frames.MORE, piece)]))
+            send(frames.pack([(_head(begun[-1].answer()) if first else frames.MORE, piece)]))
             first = False
 
         fields = head.removesuffix(IN_PIECES).split(SEPARATOR)
         try:
-            exchange = await self._bridge.ask(_invocation(b"/invocations", fields, body), took, begun.append)
+            answer = await self._bridge.ask(_invocation(b"/invocations", fields, body), took, begun.append)
         except OSError as error:
             if not first:
                 self._transport.abort()  # who reads the stream sees it break off
@@ -383,7 +397,7 @@ class _Platform(asyncio.Protocol):
             send(frames.pack([_told(500, _said(error))]))
         else:
             if first:
-                send(frames.pack([_item(exchange)]))
+                send(frames.pack([_item(answer)]))
         finally:
             begun.clear()
         send(frames.pack([(frames.END, b"")]))
@@ -531,15 +545,15 @@ def _invocation(path: bytes, fields: list[bytes], body: bytes, more: bytes = b""
     return _request(b"POST", path, body, headers + more)
 
 
-def _head(exchange: _Exchange) -> bytes:
+def _head(answer: _Answer) -> bytes:
     """The head of an answer, as frames have it."""
-    kind, custom, begun, closed = (exchange.headers.get(name, b"") for name in _PASSED)
+    kind, custom, begun, closed = (answer.headers.get(name, b"") for name in _PASSED)
     notes = (b"\0new-session=" + begun if begun else b"") + (b"\0closed-session=" + closed if closed else b"")
-    return b"%d\0%b\0%b%b" % (exchange.status, kind or b"application/octet-stream", custom, notes)
+    return b"%d\0%b\0%b%b" % (answer.status, kind or b"application/octet-stream", custom, notes)
 
 
-def _item(exchange: _Exchange) -> Item:
-    return _head(exchange), exchange.body
+def _item(answer: _Answer) -> Item:
+    return _head(answer), answer.body
 
 
 def _told(status: int, text: str, note: bytes = b"") -> Item:
