@@ -50,7 +50,7 @@ def _csv(row: list[float]) -> bytes:
 def _mlserver(programs: Path, port: int, folder: Path) -> list[str]:
     shutil.copy(HERE / "mlserver_model.py", folder)
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
-    (folder / "settings.json").write_text(json.dumps({**ports, "debug": False, "parallel_workers": 1}))
+    (folder / "settings.json").write_text(json.dumps({**ports, "debug": False, "parallel_workers": 0}))
     model = {"name": "m", "implementation": "mlserver_model.Model", "max_batch_size": 64, "max_batch_time": 0.001}
     (folder / "model-settings.json").write_text(json.dumps(model))
     return [str(programs / "mlserver"), "start", str(folder)]
@@ -69,7 +69,7 @@ def _mlflow(programs: Path, port: int, folder: Path) -> list[str]:
 def _flask(programs: Path, port: int, folder: Path) -> list[str]:
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log /dev/null; events {{}}\nhttp {{ access_log off; upstream app {{ server "
+        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; pid {folder}/pid; error_log /dev/null; events {{}}\nhttp {{ access_log off; upstream app {{ server "
         f"unix:{folder}/sock; keepalive 64; }} server {{ listen 127.0.0.1:{port}; keepalive_requests 100000000; location / "
         "{ proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://app; } } }\n"
     )
