@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_sdk_v2_tensorflow(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert "TENSORFLOW {'predictions'" in printed
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="images run on Linux only")
 def test_sdk_v2_an_image_of_ones_own(sqlite_platform: Platform, tmp_path: Path) -> None:
     """The example's program in an image that was pushed, trained and deployed by the SDK."""
     source = ROOT / "examples" / "container"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ else:
     print("serving", flush=True)
     http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="images run on Linux only")
 
 
 @pytest.fixture(scope="module")

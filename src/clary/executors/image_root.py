@@ -37,7 +37,11 @@ def enter(spec: ProcessSpec) -> None:
     options = f"lowerdir={_escaped(spec.image)},upperdir={_escaped(str(upper))},workdir={_escaped(str(work))}"
     if not privileged:
         options += ",userxattr"
-    sandbox.mount("overlay", str(root), "overlay", sandbox.MS_NODEV, options)
+    try:
+        sandbox.mount("overlay", str(root), "overlay", sandbox.MS_NODEV, options)
+    except sandbox.Unavailable as error:
+        hint = "the home folder must lie on a file system that overlayfs can write to, which another overlay is not"
+        raise sandbox.Unavailable(error.errno, f"laying files over the image: {error.strerror} ({hint})") from None
     lines = {name: Path(path).read_text() for name, path in _LINES if os.path.exists(path)}
     with _moved(root) as old:
         _fill(spec, old, lines)
