@@ -88,10 +88,11 @@ def sweep_blobs(platform: Platform, older_than: float) -> int:
 
 def sweep_images(platform: Platform, older_than: float) -> int:
     """Remove layers that no image has any more, and uploads that nobody goes on with; how many there were."""
-    blobs = platform.services["image-blobs"]
-    with platform.database.read() as tx:
-        used = manifests.used(tx)
-    removed: int = blobs.sweep(used, older_than)
+    removed = 0
+    for account, blobs in platform.services["image-blobs"].every().items():
+        with platform.database.read() as tx:
+            used = manifests.used(tx, account)
+        removed += blobs.sweep(used, older_than)
     return removed
 
 

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from tests import images
-from tests.platform import Platform
+from tests.platform import Platform, started
 from tests.services.test_ssm import code
 
 
@@ -174,6 +174,23 @@ def test_what_a_registry_refuses(platform: Platform, name: str) -> None:
     _, manifest = pushed(platform, name, "v2", "other")
     error, words = code(ecr.put_image, repositoryName=name, imageManifest=manifest.decode(), imageTag="v1")
     assert error == "ImageTagAlreadyExistsException" and "immutable" in words
+
+
+def test_accounts_do_not_see_each_others_layers(home: Path) -> None:
+    """Who knows the digest of a layer of another account can neither read it nor build on it."""
+    with started(home / "h", "--open") as platform:
+        platform.client("ecr").create_repository(repositoryName="app")
+        _, manifest = pushed(platform, "app")
+        digest = json.loads(manifest)["layers"][0]["digest"]
+        assert Pusher(platform, "app").ask("GET", f"/blobs/{digest}").status == 200
+        other = platform.client("ecr", ("111111111111", "any"), aws_session_token=None)
+        other.create_repository(repositoryName="app")
+        stranger = Pusher(platform, "app")
+        stranger.headers = {"Host": "111111111111.dkr.ecr.us-east-1.amazonaws.com"}
+        assert stranger.ask("GET", f"/blobs/{digest}").status == 404
+        assert stranger.ask("POST", f"/blobs/uploads/?mount={digest}").status == 202
+        refused = stranger.ask("PUT", "/manifests/latest", data=manifest)
+        assert refused.status == 400 and refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")

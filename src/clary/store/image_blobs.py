@@ -27,7 +27,7 @@ class NoSuchUpload(LookupError):
 
 
 class ImageBlobs:
-    """Blobs of one home folder."""
+    """Blobs in one folder."""
 
     def __init__(self, folder: Path, durable: bool = True):
         self._blobs, self._uploads = folder / "sha256", folder / "uploads"
@@ -109,3 +109,26 @@ class ImageBlobs:
                         path.unlink()
                         removed += 1
         return removed
+
+
+class ImageStores:
+    """The blobs of every account, apart: who knows a digest of another's cannot have what it names."""
+
+    def __init__(self, folder: Path, durable: bool = True):
+        self._folder = folder
+        self._durable = durable
+
+    def of(self, account: str) -> ImageBlobs:
+        """An account's blobs."""
+        if not (account.isascii() and account.isalnum()):
+            raise ValueError(f"{account!r} is no account")
+        return ImageBlobs(self._folder / account, self._durable)
+
+    def every(self) -> dict[str, ImageBlobs]:
+        """The blobs of each account that has some."""
+        folders = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        return {folder.name: ImageBlobs(folder, self._durable) for folder in folders}
+
+    def holding(self, digest: str) -> ImageBlobs | None:
+        """Those among which a blob is, for who may see all of them."""
+        return next((blobs for blobs in self.every().values() if blobs.size(digest) is not None), None)

@@ -9,7 +9,7 @@ from typing import Any
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
-from ...store.image_blobs import ImageBlobs
+from ...store.image_blobs import ImageBlobs, ImageStores
 from ...store.rows import Row
 from .manifests import Refused, digest_of, keep, locate
 from .repositories import address, ecr, find, image_rows, where
@@ -19,8 +19,8 @@ _PASSWORD_SECONDS = 12 * 3600.0
 
 
 def _blobs(ctx: Context) -> ImageBlobs:
-    found: ImageBlobs = ctx.platform.services["image-blobs"]
-    return found
+    stores: ImageStores = ctx.platform.services["image-blobs"]
+    return stores.of(ctx.account)
 
 
 @ecr.operation

@@ -110,10 +110,10 @@ def digest_of(row: Row) -> str:
     return row.name.partition("@")[2]
 
 
-def used(tx: Transaction) -> set[str]:
-    """The blobs of all images of all accounts."""
+def used(tx: Transaction, account: str) -> set[str]:
+    """The blobs of all images of an account."""
     found: set[str] = set()
-    for row in tx.rows.list(IMAGE):
+    for row in tx.rows.list(IMAGE, account):
         found.add(digest_of(row))
         found.update(row.spec["parts"])
     return found

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from ...provider.platform import Platform
 from ...store.database import Transaction
-from ...store.image_blobs import DIGEST, ImageBlobs, NoSuchUpload, WrongDigest
+from ...store.image_blobs import DIGEST, ImageBlobs, ImageStores, NoSuchUpload, WrongDigest
 from ...store.rows import Row
 from ...web import FileSlice, FileSlices, Request, Response
 from .manifests import MAX_MANIFEST, Refused, digest_of, keep, locate
@@ -54,10 +54,9 @@ class Registry:
     def __init__(self, platform: Platform):
         self._platform = platform
 
-    @property
-    def _blobs(self) -> ImageBlobs:
-        found: ImageBlobs = self._platform.services["image-blobs"]
-        return found
+    def _blobs(self, repository: Row) -> ImageBlobs:
+        stores: ImageStores = self._platform.services["image-blobs"]
+        return stores.of(repository.account)
 
     async def answer(self, request: Request) -> Response:
         """One request below ``/v2/``."""
@@ -127,7 +126,7 @@ class Registry:
                 return await self._upload(request, repository, rest.removeprefix("uploads/"))
             except NoSuchUpload:
                 raise _Fault(404, "BLOB_UPLOAD_UNKNOWN", "The upload is not known to the registry") from None
-        size = self._blobs.size(rest)
+        size = self._blobs(repository).size(rest)
         if size is None:
             raise _Fault(404, "BLOB_UNKNOWN", f"The layer {rest} is not known to the registry")
         headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": rest}
@@ -135,32 +134,32 @@ class Registry:
             return Response(200, headers, b"", size)
         if request.method != "GET":
             raise _Fault(405, "UNSUPPORTED", f"{request.method} is not supported for layers")
-        return Response(200, headers, FileSlices((FileSlice(self._blobs.path(rest), 0, size),)))
+        return Response(200, headers, FileSlices((FileSlice(self._blobs(repository).path(rest), 0, size),)))
 
     async def _upload(self, request: Request, repository: Row, name: str) -> Response:
         query = {k: v[0] for k, v in parse_qs(request.query).items()}
         if request.method == "POST":
             mounted = query.get("mount", "")
-            if mounted and self._blobs.size(mounted) is not None:
+            if mounted and self._blobs(repository).size(mounted) is not None:
                 return self._kept(repository, mounted)
-            name = await asyncio.to_thread(self._blobs.begin)
+            name = await asyncio.to_thread(self._blobs(repository).begin)
             if "digest" in query:
                 return await self._finish(request, repository, name, query["digest"])
             return self._progress(repository, name, 202, 0)
         if request.method == "PATCH":
-            there = self._blobs.uploaded(name)
+            there = self._blobs(repository).uploaded(name)
             begins = request.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
             if begins.isdigit() and int(begins) != there:
                 raise _Fault(416, "BLOB_UPLOAD_INVALID", f"The upload has {there} bytes; the next piece begins there")
-            return self._progress(repository, name, 202, await self._take(request, name))
+            return self._progress(repository, name, 202, await self._take(request, repository, name))
         if request.method == "PUT":
             return await self._finish(request, repository, name, query.get("digest", ""))
         if request.method == "DELETE":
-            self._blobs.give_up(name)
+            self._blobs(repository).give_up(name)
             return Response(204, dict(_JSON))
-        return self._progress(repository, name, 204, self._blobs.uploaded(name))
+        return self._progress(repository, name, 204, self._blobs(repository).uploaded(name))
 
-    async def _take(self, request: Request, name: str) -> int:
+    async def _take(self, request: Request, repository: Row, name: str) -> int:
         """Write a body to an upload as it comes."""
         held: list[bytes] = []
         size = total = 0
@@ -168,18 +167,22 @@ class Registry:
             held += pieces
             size += sum(map(len, pieces))
             if size >= _WRITTEN_BYTES:
-                total = await asyncio.to_thread(self._blobs.append, name, held)
+                total = await asyncio.to_thread(self._blobs(repository).append, name, held)
                 held, size = [], 0
-        return await asyncio.to_thread(self._blobs.append, name, held) if held else total or self._blobs.uploaded(name)
+        return (
+            await asyncio.to_thread(self._blobs(repository).append, name, held)
+            if held
+            else total or self._blobs(repository).uploaded(name)
+        )
 
     async def _finish(self, request: Request, repository: Row, name: str, digest: str) -> Response:
         if not DIGEST.fullmatch(digest):
             raise _Fault(400, "DIGEST_INVALID", f"{digest!r} is not a SHA-256 digest")
-        await self._take(request, name)
+        await self._take(request, repository, name)
         try:
-            await asyncio.to_thread(self._blobs.finish, name, digest)
+            await asyncio.to_thread(self._blobs(repository).finish, name, digest)
         except WrongDigest as error:
-            self._blobs.give_up(name)
+            self._blobs(repository).give_up(name)
             raise _Fault(400, "DIGEST_INVALID", f"The layer's digest is {error}, not {digest}") from None
         return self._kept(repository, digest)
 
@@ -205,7 +208,7 @@ class Registry:
         if request.method == "DELETE":
             await self._do(lambda tx: tx.rows.delete(row))
             return Response(202, dict(_JSON))
-        data = await asyncio.to_thread(self._blobs.path(digest_of(row)).read_bytes)
+        data = await asyncio.to_thread(self._blobs(repository).path(digest_of(row)).read_bytes)
         headers = {**_JSON, "Content-Type": row.spec["mediaType"], "Docker-Content-Digest": digest_of(row)}
         return Response(200, headers, b"" if request.method == "HEAD" else data, len(data))
 
@@ -214,7 +217,7 @@ class Registry:
         tag = None if DIGEST.fullmatch(reference) else reference
         kind = request.headers.get("content-type", "")
         try:
-            row = await self._do(lambda tx: keep(tx, self._blobs, repository, data, kind, tag))
+            row = await self._do(lambda tx: keep(tx, self._blobs(repository), repository, data, kind, tag))
         except Refused as error:
             raise _Fault(400, error.registry_code, str(error)) from None
         headers = {"Location": f"/v2/{repository.name}/manifests/{digest_of(row)}"}

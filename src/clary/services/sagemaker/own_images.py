@@ -21,7 +21,7 @@ from ...executors.archives import ArchiveError
 from ...executors.spec import ProcessSpec
 from ...provider.platform import Platform
 from ...store.database import Transaction
-from ...store.image_blobs import ImageBlobs
+from ...store.image_blobs import ImageBlobs, ImageStores
 from ...store.rows import Row
 from ..ecr.manifests import INDEXES
 from ..ecr.repositories import REPOSITORY
@@ -96,7 +96,7 @@ def folder(platform: Platform, digest: str) -> Path:
 def labels(platform: Platform, digest: str) -> dict[str, str]:
     """The labels of an image, read from its configuration without unpacking it."""
     manifest = _manifest(platform, digest)
-    config = json.loads(_blobs(platform).path(manifest["config"]["digest"]).read_bytes())
+    config = json.loads(_blobs(platform, digest).path(manifest["config"]["digest"]).read_bytes())
     return dict((config.get("config") or {}).get("Labels") or {})
 
 
@@ -112,17 +112,18 @@ def ensure(platform: Platform, digest: str) -> Image:
         return Image(digest, place / "files", json.loads((place / "config.json").read_text()))
 
 
-def _blobs(platform: Platform) -> ImageBlobs:
-    found: ImageBlobs = platform.services["image-blobs"]
+def _blobs(platform: Platform, digest: str) -> ImageBlobs:
+    """The blobs of an account that has an image."""
+    stores: ImageStores = platform.services["image-blobs"]
+    found = stores.holding(digest)
+    if found is None:
+        raise ImageError(f"The image {digest} is no longer in its repository; push it again.")
     return found
 
 
 def _manifest(platform: Platform, digest: str) -> Json:
     """The manifest for machines like this one."""
-    try:
-        manifest: Json = json.loads(_blobs(platform).path(digest).read_bytes())
-    except OSError:
-        raise ImageError(f"The image {digest} is no longer in its repository; push it again.") from None
+    manifest: Json = json.loads(_blobs(platform, digest).path(digest).read_bytes())
     if manifest.get("mediaType") not in INDEXES and "manifests" not in manifest:
         return manifest
     wanted = _MACHINES.get(machine.machine(), machine.machine())
@@ -136,7 +137,7 @@ def _manifest(platform: Platform, digest: str) -> Json:
 
 
 def _unpack(platform: Platform, digest: str, place: Path) -> None:
-    manifest, blobs = _manifest(platform, digest), _blobs(platform)
+    manifest, blobs = _manifest(platform, digest), _blobs(platform, digest)
     aside = place.with_name(f".{place.name}.new")
     files.remove(aside)
     aside.mkdir(parents=True, mode=0o700)
