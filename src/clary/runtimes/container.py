@@ -1,7 +1,8 @@
 """A model's container behind the platform's frames: its server is started, asked over HTTP, and ended.
 
 This runs inside the container's sandbox, beside the server, so ``127.0.0.1:8080`` is its own. Nothing may be imported
-here that is not imported already: the files of this installation are out of sight. The contract is AWS's ("Use your own
+here that is not imported already: the files of this installation are out of sight. (That is why this is asyncio's own loop:
+uvloop has the system's resolver look at addresses, which would be the image's.) The contract is AWS's ("Use your own
 inference code with hosting services": ``serve``, ``/ping``, ``/invocations``, ``/models``).
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import encodings.idna  # noqa: F401  # what uvloop needs to connect to an address, and would look for when it does
 import json
 import os
 import select
@@ -28,11 +28,6 @@ import httptools
 from ..executors import image_root
 from ..serving import frames
 from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item
-
-try:
-    import uvloop as loops
-except ImportError:
-    import asyncio as loops  # type: ignore[no-redef]
 
 PORT = 8080
 SETTINGS = "CLARY_CONTAINER"
@@ -54,7 +49,7 @@ def serve() -> int:
     child = os.fork()
     if child == 0:
         _become_server(settings)
-    return loops.run(_Bridge(child, settings).run())
+    return asyncio.run(_Bridge(child, settings).run())
 
 
 def _become_server(settings: dict[str, Any]) -> NoReturn:

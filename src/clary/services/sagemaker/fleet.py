@@ -26,6 +26,7 @@ from ...executors.spec import Mount, ProcessSpec
 from ...provider.platform import Platform
 from ...runtimes.container import PORT, SETTINGS, socket_folder
 from ...serving import frames
+from ...settings import DEFAULT_PORT
 from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
 from ...store.rows import Row
@@ -429,7 +430,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
 def _container(platform: Platform, row: Row, fleet: Json, slot: Slot, image: own_images.Image) -> ProcessSpec:
     """The process of a replica that runs an image of a user's: its server, on a network of its own."""
     variant, container = slot.variant, slot.container
-    port = 0 if variant["Isolated"] else platform.settings.port
+    port = 0 if variant["Isolated"] else platform.settings.port if platform.settings.port != PORT else DEFAULT_PORT
     own = container.get("Environment") or {}
     environment = {"HOME": image.home, **image.environment}
     environment |= container_environment(platform, row, variant["Role"], _SECONDS, f"http://127.0.0.1:{port}")

@@ -98,6 +98,11 @@ class Keeper:
             text += f" Its last words: {tail}"
         if sight is not None and sight.state == "exited":
             text += f" ({explain(sight.code, sight.out_of_memory)})"
+        elif sight is not None:
+            text += " (its process was killed from outside)"
+        else:
+            seconds = slot.variant.get("StartupSeconds") or self._platform.settings.startup_seconds
+            text += f" (it did not answer its ping within {seconds:.0f} s)"
         return f"{text}. Log: {self._log_group(row)}/{fleets.log_stream(row, fleet, slot)}"[:1024]
 
     async def _start(self, row: Row, fleet: Json, slot: fleets.Slot) -> Json:
