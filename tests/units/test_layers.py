@@ -143,12 +143,12 @@ def test_folders_that_were_locked_are_removed() -> None:
                 os.chown(root, 65534, 65534)
                 os.setresgid(65534, 65534, 65534)
                 os.setresuid(65534, 65534, 65534)
-            (root / "work/work/deep").mkdir(parents=True)
-            (root / "work/work/deep/file").touch()
-            for locked in ("work/work/deep", "work/work"):
+            (root / "a/b/c").mkdir(parents=True)
+            (root / "a/b/c/file").touch()
+            for locked in ("a/b/c", "a/b"):
                 (root / locked).chmod(0)
-            files.remove(root / "work")
-            code = int((root / "work").exists())
+            files.remove(root / "a")
+            code = int((root / "a").exists())
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0

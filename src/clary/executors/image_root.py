@@ -21,7 +21,6 @@ FIRST_ID = 1 << 20
 IDS = 1 << 16
 
 _KEPT = frozenset((0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31))
-_LINES = (("resolv.conf", "/etc/resolv.conf"),)
 
 
 def enter(spec: ProcessSpec) -> None:
@@ -42,9 +41,10 @@ def enter(spec: ProcessSpec) -> None:
     except sandbox.Unavailable as error:
         hint = "the home folder must lie on a file system that overlayfs can write to, which another overlay is not"
         raise sandbox.Unavailable(error.errno, f"laying files over the image: {error.strerror} ({hint})") from None
-    lines = {name: Path(path).read_text() for name, path in _LINES if os.path.exists(path)}
+    resolver = Path("/etc/resolv.conf")
+    names = {"resolv.conf": resolver.read_text()} if resolver.exists() else {}
     with _moved(root) as old:
-        _fill(spec, old, lines)
+        _fill(spec, old, {**names, **sandbox.names(spec)})
     if not spec.network:
         with contextlib.suppress(OSError):
             Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
@@ -53,7 +53,7 @@ def enter(spec: ProcessSpec) -> None:
     sandbox.name_host(spec.hostname)
     if privileged:
         _leave_users()
-    _settle()
+    sandbox.limit_capabilities(_KEPT)
 
 
 def _escaped(path: str) -> str:
@@ -79,7 +79,7 @@ def _moved(root: Path):  # type: ignore[no-untyped-def]
     os.rmdir(inside)
 
 
-def _fill(spec: ProcessSpec, old: str, lines: dict[str, str]) -> None:
+def _fill(spec: ProcessSpec, old: str, names: dict[str, str]) -> None:
     """What the machine adds to an image: devices, /proc, names of hosts, and what the process is to find."""
     _folder("/dev")
     sandbox.mount("tmpfs", "/dev", "tmpfs", sandbox.MS_NOSUID, "mode=755,size=1m")
@@ -88,7 +88,7 @@ def _fill(spec: ProcessSpec, old: str, lines: dict[str, str]) -> None:
     sandbox.mount("proc", "/proc", "proc", sandbox.MS_NOSUID | sandbox.MS_NODEV | sandbox.MS_NOEXEC)
     _folder("/tmp", 0o1777)
     _folder("/etc")
-    for name, text in {**lines, **sandbox.names(spec)}.items():
+    for name, text in names.items():
         path = f"/etc/{name}"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -133,11 +133,6 @@ def _leave_users() -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-
-
-def _settle() -> None:
-    """Keep the capabilities that a container has, and never gain another."""
-    sandbox.limit_capabilities(_KEPT)
 
 
 def become(user: str) -> None:

@@ -410,15 +410,9 @@ class _Models:
         """A request to one model, which is loaded first if it is not."""
         began = time.perf_counter()
         present = model in self._loaded
-        if not present:
-            self._loaded[model] = asyncio.get_running_loop().create_task(self._load(model))
-        task = self._loaded[model]
-        self._loaded.move_to_end(model)
         try:
-            await asyncio.shield(task)
+            await self._ready(model)
         except _Refused as error:
-            if self._loaded.get(model) is task:
-                del self._loaded[model]
             return _told(error.status, str(error))
         micros = 0 if present else max(1, int((time.perf_counter() - began) * 1e6))
         target = fields[4].partition(b":")[2]
@@ -432,6 +426,19 @@ class _Models:
             await self._unload(model)
         head, answer = _item(found)
         return head + b"\0model=%d,%d" % (micros, len(self._loaded)), answer
+
+    async def _ready(self, model: str) -> None:
+        """Wait until a model is loaded; one that could not be is tried again by the next request. _Refused, OSError."""
+        task = self._loaded.get(model)
+        if task is None:
+            task = self._loaded[model] = asyncio.get_running_loop().create_task(self._load(model))
+        self._loaded.move_to_end(model)
+        try:
+            await asyncio.shield(task)
+        except (_Refused, OSError):
+            if self._loaded.get(model) is task:
+                del self._loaded[model]
+            raise
 
     async def _load(self, model: str) -> int:
         asked = json.dumps({"model_name": model, "url": f"/opt/ml/models/{model}/model"}).encode()
@@ -468,7 +475,6 @@ class _Outward(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport
         self._there: asyncio.Transport | None = None
-        self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

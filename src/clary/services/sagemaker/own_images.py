@@ -29,7 +29,8 @@ from ..ecr.repositories import REPOSITORY
 Json = dict[str, Any]
 NOTE = "image"
 """In a folder of a job or fleet: the digest of the image that it runs."""
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine.machine(), machine.machine())
+"""What images call machines like this one."""
 _CUT_OFF_SECONDS = 86400.0
 _turns: dict[str, threading.Lock] = {}
 _guard = threading.Lock()
@@ -126,14 +127,13 @@ def _manifest(platform: Platform, digest: str) -> Json:
     manifest: Json = json.loads(_blobs(platform, digest).path(digest).read_bytes())
     if manifest.get("mediaType") not in INDEXES and "manifests" not in manifest:
         return manifest
-    wanted = _MACHINES.get(machine.machine(), machine.machine())
     kinds = {}
     for entry in manifest["manifests"]:
         said = entry.get("platform") or {}
         kinds[f"{said.get('os')}/{said.get('architecture')}"] = entry["digest"]
-    if f"linux/{wanted}" not in kinds:
-        raise ImageError(f"The image {digest} is for {', '.join(sorted(kinds))}; this machine is linux/{wanted}.")
-    return _manifest(platform, kinds[f"linux/{wanted}"])
+    if f"linux/{_MACHINE}" not in kinds:
+        raise ImageError(f"The image {digest} is for {', '.join(sorted(kinds))}; this machine is linux/{_MACHINE}.")
+    return _manifest(platform, kinds[f"linux/{_MACHINE}"])
 
 
 def _unpack(platform: Platform, digest: str, place: Path) -> None:
@@ -143,11 +143,10 @@ def _unpack(platform: Platform, digest: str, place: Path) -> None:
     aside.mkdir(parents=True, mode=0o700)
     try:
         config = json.loads(blobs.path(manifest["config"]["digest"]).read_bytes())
-        wanted = _MACHINES.get(machine.machine(), machine.machine())
-        if config.get("architecture", wanted) != wanted:
+        if config.get("architecture", _MACHINE) != _MACHINE:
             raise ImageError(
-                f"The image {digest} is for {config['architecture']}, and this machine is {wanted}: build it with "
-                f"--platform linux/{wanted}."
+                f"The image {digest} is for {config['architecture']}, and this machine is {_MACHINE}: build it with "
+                f"--platform linux/{_MACHINE}."
             )
         layers.unpack([blobs.path(part["digest"]) for part in manifest["layers"]], aside / "files")
     except (ArchiveError, OSError, ValueError, KeyError) as error:
