@@ -30,11 +30,13 @@ print("finished", flush=True)
 
 
 def _kill(platform: Platform, part: str) -> None:
+    """Kill processes, and wait until they are gone: until then they may still be handed a request they never answer."""
     pids = platform.pids(part)
     assert pids, f"no process of {part}"
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    until(lambda: not set(pids) & set(platform.pids(part)), what=f"the killed processes of {part} are gone")
 
 
 def _answers(platform: Platform, name: str) -> bool:
