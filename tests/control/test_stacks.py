@@ -27,7 +27,7 @@ class Stack:
 
         kind = Kind(
             lambda w, p: made("create", w.name), lambda w, i, p: self.calls.append(f"delete {i}"),
-            lambda w, i, o, p: made("update", i), ("fixed",), "Name",
+            lambda w, i, o, p: made("update", i), ("fixed",), named="Name",
         )  # fmt: skip
         monkeypatch.setattr(reconcile, "kind_of", {"T::T::T": kind}.__getitem__)
         self.reconciler = StackReconciler.__new__(StackReconciler)

@@ -11,11 +11,11 @@ from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import AwsError, ValidationError, coded
 from ...store.rows import Row
-from . import cloudformation
+from . import cloudformation, schemas
 from . import template as templates
-from .catalogue import kind_of
+from .catalogue import kind_of, replacing
 from .stack import body_of, find, lookup
-from .stacks import begin, changes, check_updatable, new_stack, planned
+from .stacks import begin, changes, check_updatable, new_stack, planned, retagged
 
 Json = dict[str, Any]
 _NOTHING = "The submitted information didn't contain changes. Submit different information to create a change set."
@@ -69,12 +69,13 @@ def create_change_set(ctx: Context, request: Json) -> Json:
         for c in ctx.tx.rows.list("ChangeSet", ctx.account, ctx.region)
     ):
         raise coded("AlreadyExistsException", f"ChangeSet {request['ChangeSetName']} already exists", 400)
-    nothing = kind == "UPDATE" and not changes(row, plan)
+    tags = kind == "UPDATE" and retagged(row, request)
+    nothing = kind == "UPDATE" and not changes(row, plan) and not tags
     arn = ctx.arn("cloudformation", f"changeSet/{request['ChangeSetName']}/{uuid.uuid4()}")
     spec: Json = {
         "ChangeSetName": request["ChangeSetName"], "StackName": row.name, "StackId": row.arn, "plan": plan,
         "Capabilities": request.get("Capabilities") or [], "Tags": request.get("Tags") or [],
-        "Description": request.get("Description", ""), "Changes": [] if nothing else _changes(row, plan),
+        "Description": request.get("Description", ""), "Changes": [] if nothing else _changes(row, plan, tags),
         "Status": "FAILED" if nothing else "CREATE_COMPLETE", "RoleARN": request.get("RoleARN"),
         "ExecutionStatus": "UNAVAILABLE" if nothing else "AVAILABLE", "StatusReason": _NOTHING if nothing else "",
     }  # fmt: skip
@@ -84,7 +85,8 @@ def create_change_set(ctx: Context, request: Json) -> Json:
     return {"Id": arn, "StackId": row.arn}
 
 
-def _changes(row: Row, plan: Json) -> list[Json]:
+def _changes(row: Row, plan: Json, tags: bool) -> list[Json]:
+    """What a plan would do to a stack's resources; ``tags`` says that the stack's own tags change."""
     before = templates.parse(row.private["template"])["Resources"] if row.private.get("template") else {}
     after = templates.parse(plan["template"])["Resources"]
     same_parameters = row.private.get("parameters") == plan["parameters"]
@@ -98,27 +100,35 @@ def _changes(row: Row, plan: Json) -> list[Json]:
         refers = not same_parameters and any(
             f'"Ref": "{p}"' in json.dumps(new) or f"${{{p}}}" in json.dumps(new) for p in plan["parameters"]
         )
-        if members or refers:
-            kind = kind_of(resource["Type"])
-            replaced = kind.update is None or any(m in kind.fixed for m in members)
+        by_tags = tags and "Tags" in schemas.properties(resource["Type"])
+        if members or refers or by_tags:
             physical = (row.private["resources"].get(name) or {}).get("PhysicalResourceId", "")
-            change = _change("Modify", name, resource["Type"], physical, "True" if replaced else "False")
-            change["ResourceChange"] |= {
-                "Scope": ["Properties"],
-                "Details": [
-                    {
-                        "Target": {"Attribute": "Properties", "Name": m, "RequiresRecreation": "Always" if kind.update is None or m in kind.fixed else "Never"},
-                        "Evaluation": "Static", "ChangeSource": "DirectModification",
-                    }
-                    for m in members
-                ],
-            }  # fmt: skip
-            found.append(change)
+            found.append(_modification(name, resource["Type"], physical, members, by_tags))
     for name, resource in before.items():
         if name not in after:
             physical = (row.private["resources"].get(name) or {}).get("PhysicalResourceId", "")
             found.append(_change("Remove", name, resource["Type"], physical))
     return found
+
+
+def _modification(name: str, kind: str, physical: str, members: list[str], by_tags: bool) -> Json:
+    """A resource whose properties ``members`` change, or whose stack's tags do."""
+    always, fixed = kind_of(kind).update is None, replacing(kind)
+    details = [
+        {
+            "Target": {"Attribute": "Properties", "Name": member, "RequiresRecreation": "Always" if always or member in fixed else "Never"},
+            "Evaluation": "Static", "ChangeSource": "DirectModification",
+        }
+        for member in members
+    ]  # fmt: skip
+    if by_tags:
+        target = {"Attribute": "Tags", "RequiresRecreation": "Never"}
+        details.append({"Target": target, "Evaluation": "Static", "ChangeSource": "DirectModification"})
+    replaced = (always and (members or not by_tags)) or any(member in fixed for member in members)
+    change = _change("Modify", name, kind, physical, "True" if replaced else "False")
+    scope = [*(["Properties"] if members or not by_tags else []), *(["Tags"] if by_tags else [])]
+    change["ResourceChange"] |= {"Scope": scope, "Details": details}
+    return change
 
 
 def _change(action: str, name: str, kind: str, physical: str = "", replacement: str = "") -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,10 +51,11 @@ class Made:
 class Kind:
     """A resource type."""
 
-    create: Callable[[Work, Json], Made]
+    create: Callable[[Work, Json], Made]  # may be called again for what a crash has left half made
     delete: Callable[[Work, str, Json], None]
-    update: Callable[[Work, str, Json, Json], Made] | None = None  # None: a change makes a new one
-    fixed: tuple[str, ...] = ()  # properties whose change makes a new one
+    update: Callable[[Work, str, Json, Json], Made] | None = None  # of properties before and now; None: a new one
+    fixed: tuple[str, ...] = ()  # properties whose change makes a new one, besides those that the schema names
+    ignores: tuple[str, ...] = ()  # properties that are taken and have no effect; the resource's event says so
     named: str = ""  # the property that names it; without one a name is made
     limit: int = 255  # characters of such a name
     lower: bool = False
@@ -81,15 +83,31 @@ def only(props: Json, *names: str) -> Json:
     return {n: props[n] for n in names if n in props}
 
 
-def typed(value: Any, numbers: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Any:
-    """Scalars that templates give as texts, in the types that the API takes."""
-    if isinstance(value, dict):
-        found = {k: typed(v, numbers, flags) for k, v in value.items()}
-        for name in numbers:
-            if isinstance(found.get(name), str):
-                found[name] = float(found[name]) if "." in found[name] else int(found[name])
-        for name in flags:
-            if isinstance(found.get(name), str):
-                found[name] = found[name].lower() == "true"
-        return found
-    return [typed(v, numbers, flags) for v in value] if isinstance(value, list) else value
+def tags_of(props: Json) -> dict[str, str]:
+    """A resource's tags, which some types list and others map."""
+    tags = props.get("Tags") or {}
+    return tags if isinstance(tags, dict) else {t["Key"]: t["Value"] for t in tags}
+
+
+def retag(old: Json, props: Json, put: Callable[[dict[str, str]], Any], remove: Callable[[list[str]], Any]) -> None:
+    """Bring a resource's tags to what they should be."""
+    before, wanted = tags_of(old), tags_of(props)
+    if unwanted := [key for key in before if key not in wanted]:
+        remove(unwanted)
+    if added := {key: value for key, value in wanted.items() if before.get(key) != value}:
+        put(added)
+
+
+def tag_list(tags: dict[str, str]) -> list[Json]:
+    """Tags as most operations take them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def text_of(document: Any) -> str:
+    """A policy or another document, which templates give as an object or as text."""
+    return document if isinstance(document, str) else json.dumps(document)
+
+
+def texts(given: Json) -> dict[str, str]:
+    """A map whose values templates may write as any scalar."""
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in given.items()}

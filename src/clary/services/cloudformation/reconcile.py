@@ -21,12 +21,13 @@ from ...provider.errors import AwsError
 from ...provider.platform import Platform
 from ...store.rows import Row
 from ..process_environment import address
+from . import schemas
 from . import template as templates
 from .catalogue import kind_of
 from .intrinsics import Scope, order
 from .kind import Failed, Later, Work
+from .resources.stacks import LEAVING
 from .stack import event, scope
-from .stack_kinds import LEAVING
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class StackReconciler:
                 else:
                     resource = document["Resources"][logical]
                     props: Json = names.resolve(resource.get("Properties") or {}) or {}
+                    props = schemas.tagged(resource["Type"], props, row.spec.get("Tags") or [])
         except (AwsError, Failed) as error:
             text = error.message if isinstance(error, AwsError) else str(error)
             return self._failed(row, private, status, plan, [], text), False
@@ -121,7 +123,10 @@ class StackReconciler:
             return 0
         changed = before is not None and before["ResourceStatus"] in _PRESENT
         replaces = changed and (
-            kind.update is None or any(before["Properties"].get(f) != props.get(f) for f in kind.fixed)
+            kind.update is None
+            or any(
+                before["Properties"].get(f) != props.get(f) for f in schemas.fixed(resource["Type"]).union(kind.fixed)
+            )
         )
         verb = "UPDATE" if changed else "CREATE"
         if replaces and kind.named and props.get(kind.named) and props[kind.named] == before.get("Name"):
@@ -146,13 +151,15 @@ class StackReconciler:
         self._save(row, private)
         work = self._work(row, logical, state)
         try:
+            given = schemas.checked(resource["Type"], props)
             if changed and not replaces:
                 assert kind.update is not None and old is not None
-                made = kind.update(work, old["PhysicalResourceId"], old["Properties"], props)
+                was = schemas.coerced(resource["Type"], old["Properties"])
+                made = kind.update(work, old["PhysicalResourceId"], was, given)
             else:
                 if interrupted is not None and kind.named and not props.get(kind.named):
-                    kind.delete(work, name, props)  # half made, perhaps, and nobody else has its name
-                made = kind.create(work, props)
+                    kind.delete(work, name, given)  # half made, perhaps, and nobody else has its name
+                made = kind.create(work, given)
         except (ClientError, BotoCoreError, ParamValidationError, Failed, KeyError, TypeError, ValueError) as error:
             text = _words(error)
             private["resources"][logical] = {
@@ -201,7 +208,11 @@ class StackReconciler:
         state |= {"ResourceStatus": f"{verb}_COMPLETE", "Timestamp": now(), "waits": False}
         private["resources"] = {**private["resources"], logical: state}
         plan["done"] = [*plan["done"], logical]
-        event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], state["ResourceStatus"])
+        ignored = [name for name in kind.ignores if name in state["Properties"]]
+        reason = f"Clary takes and does not act on: {', '.join(ignored)}" if ignored else ""
+        event(
+            row, private, logical, state["PhysicalResourceId"], state["ResourceType"], state["ResourceStatus"], reason
+        )
         return 0
 
     def _made_all(self, row: Row, private: Json, status: Json, plan: Json, outputs: list[Json]) -> float | None:
@@ -327,7 +338,8 @@ class StackReconciler:
             event(row, private, logical, physical, state["ResourceType"], "DELETE_IN_PROGRESS")
             self._save(row, private)
         try:
-            kind.delete(self._work(row, logical, state), physical, state["Properties"])
+            given = schemas.coerced(state["ResourceType"], state["Properties"])
+            kind.delete(self._work(row, logical, state), physical, given)
         except (ClientError, BotoCoreError, Failed, KeyError, TypeError, ValueError) as error:
             text = _words(error)
             event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)

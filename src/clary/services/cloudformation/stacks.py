@@ -13,6 +13,7 @@ from ...store.rows import Row
 from . import cloudformation, transforms
 from . import template as templates
 from .intrinsics import check_rules, order
+from .kind import tags_of
 from .stack import body_of, capabilities, check_types, event, find, static_scope
 
 Json = dict[str, Any]
@@ -117,7 +118,7 @@ def update_stack(ctx: Context, request: Json) -> Json:
     check_updatable(row)
     body = body_of(ctx, request, row.private.get("original") or row.private["template"])
     plan = planned(ctx, row, "update", request, body)
-    if not changes(row, plan):
+    if not changes(row, plan) and not retagged(row, request):
         raise ValidationError("No updates are to be performed.")
     row = ctx.tx.rows.save(row, spec={**row.spec, **{k: request[k] for k in (*_KEPT, "Tags") if k in request}})
     begin(ctx, row, plan, "UPDATE_IN_PROGRESS")
@@ -136,6 +137,11 @@ def changes(row: Row, plan: Json) -> bool:
     before, after = templates.parse(row.private["template"]), templates.parse(plan["template"])
     parts = ("Resources", "Outputs", "Conditions", "Mappings")
     return any(before.get(p) != after.get(p) for p in parts) or row.private["parameters"] != plan["parameters"]
+
+
+def retagged(row: Row, request: Json) -> bool:
+    """Whether a request gives a stack other tags."""
+    return "Tags" in request and tags_of(request) != tags_of(row.spec)
 
 
 @cloudformation.operation

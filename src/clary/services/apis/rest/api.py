@@ -14,6 +14,7 @@ from .patches import patched
 
 Json = dict[str, Any]
 KIND = "RestApi"
+_ACCOUNT = "ApiGatewayAccount"
 _PATCHABLE = (
     "/name", "/description", "/policy", "/apiKeySource", "/minimumCompressionSize", "/disableExecuteApiEndpoint",
     "/binaryMediaTypes/", "/endpointConfiguration/", "/version",
@@ -148,9 +149,20 @@ def get_tags(ctx: Context, request: Json) -> Json:
 
 @rest.operation
 def get_account(ctx: Context, request: Json) -> Json:
-    """The account's limits."""
-    return {
-        "throttleSettings": {"rateLimit": 10000.0, "burstLimit": 5000},
-        "features": ["UsagePlans"],
-        "apiKeyVersion": "4",
-    }
+    """The account's limits, and the role that logs are written with."""
+    row = ctx.get(_ACCOUNT, "account")
+    limits = {"rateLimit": 10000.0, "burstLimit": 5000}
+    return {**(row.spec if row else {}), "throttleSettings": limits, "features": ["UsagePlans"], "apiKeyVersion": "4"}
+
+
+@rest.operation
+def update_account(ctx: Context, request: Json) -> Json:
+    """Change the role that logs are written with. Clary writes them without one."""
+    row = ctx.get(_ACCOUNT, "account")
+    spec = patched(row.spec if row else {}, request.get("patchOperations"), ("/cloudwatchRoleArn",))
+    if row is None:
+        arn = f"arn:aws:apigateway:{ctx.region}::/account"
+        ctx.tx.rows.add(Row(_ACCOUNT, ctx.account, ctx.region, "account", arn, spec, created=now()))
+    else:
+        ctx.tx.rows.save(row, spec=spec)
+    return get_account(ctx, request)

@@ -166,10 +166,7 @@ def create_model(ctx: Context, request: Json) -> Json:
     row = find(ctx, request["restApiId"])
     if request["name"] in row.private["models"]:
         raise conflict("Model name already exists for this REST API")
-    try:
-        orjson.loads(request.get("schema") or "{}")
-    except ValueError as error:
-        raise bad_request(f"Invalid model schema specified. {error}") from None
+    _check_model(request)
     made = {**_given(request), "id": new_id(6)}
     _put(ctx, row, "models", made["name"], made)
     return made
@@ -185,6 +182,24 @@ def get_model(ctx: Context, request: Json) -> Json:
 def get_models(ctx: Context, request: Json) -> Json:
     """An API's models."""
     return paged(list(find(ctx, request["restApiId"]).private["models"].values()), request)
+
+
+@rest.operation
+def update_model(ctx: Context, request: Json) -> Json:
+    """Change a model's schema or description."""
+    row = find(ctx, request["restApiId"])
+    before = _part(row, "models", request["modelName"], "Model")
+    made = patched(before, request.get("patchOperations"), ("/schema", "/description"))
+    _check_model(made)
+    _put(ctx, row, "models", made["name"], made)
+    return made
+
+
+def _check_model(model: Json) -> None:
+    try:
+        orjson.loads(model.get("schema") or "{}")
+    except ValueError as error:
+        raise bad_request(f"Invalid model schema specified. {error}") from None
 
 
 @rest.operation

@@ -9,9 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .kind import Failed, Kind, Later, Made, Work, gone
+from ..kind import Failed, Json, Kind, Later, Made, Work, gone
 
-Json = dict[str, Any]
 CUSTOM = "Custom::"
 _SAME = "\0same"  # nothing had to be changed
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
