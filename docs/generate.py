@@ -20,7 +20,11 @@ from clary.settings import Settings
 REFERENCE = Path(__file__).parent / "reference"
 _HEADING = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 _SERVICES = {
-    "s3": ("clary.services.s3", ("buckets", "documents", "listing", "multipart", "objects", "tagging"), "s3"),
+    "s3": (
+        "clary.services.s3",
+        ("buckets", "documents", "listing", "multipart", "notifications", "objects", "tagging"),
+        "s3",
+    ),
     "sts": ("clary.services.sts", (), "sts"),
     "iam": (
         "clary.services.iam",

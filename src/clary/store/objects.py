@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..streams import joined
+from . import object_events
 from .blobs import Blobs
 from .database import Database, Transaction
 from .object import NoSuchBucket, NoSuchObject, Object, Segment
@@ -83,6 +84,7 @@ class Objects:
             if bucket is None:
                 raise NoSuchBucket(new.bucket)
             stored, orphans = rows.put(new, bucket.versioning)
+            tx.changed.extend(object_events.record(tx.direct, bucket, "ObjectCreated:Put", stored))
             tx.after_commit.append(lambda: self.discard(orphans))
             return stored
 
@@ -96,10 +98,13 @@ class Objects:
             found = rows.get(bucket, key)
             if home is None or found is None:
                 return
+            event = "ObjectRemoved:Delete"
             if home.versioning:
-                _, orphans = rows.put(Object(bucket, key, "", 0, (), marker=True), home.versioning)
+                event = "ObjectRemoved:DeleteMarkerCreated"
+                found, orphans = rows.put(Object(bucket, key, "", 0, (), marker=True), home.versioning)
             else:
                 orphans = rows.remove(found)
+            tx.changed.extend(object_events.record(tx.direct, home, event, found))
             tx.after_commit.append(lambda: self.discard(orphans))
 
     def discard(self, blobs: list[str]) -> None:

@@ -65,11 +65,11 @@ class Row:
 
 
 _DOCUMENTS = ("spec", "status", "private", "wish")
-_FIELDS = (
+FIELDS = (
     "kind", "account", "region", "name", "arn", "spec", "status", "private", "wish", "state", "uid", "created",
     "modified", "due", "tries", "note", "revision",
 )  # fmt: skip
-_COLUMNS = [resource.c[name] for name in _FIELDS]
+_COLUMNS = [resource.c[name] for name in FIELDS]
 _BY_KEY = and_(
     resource.c.kind == bindparam("k"), resource.c.account == bindparam("a"),
     resource.c.region == bindparam("r"), resource.c.name == bindparam("n"),
@@ -79,7 +79,7 @@ _GET = select(*_COLUMNS).where(_BY_KEY)
 
 def row_of(values: Any) -> Row:
     """A Row from a result whose columns are ``COLUMNS``."""
-    fields = dict(zip(_FIELDS, values, strict=True))
+    fields = dict(zip(FIELDS, values, strict=True))
     for name in _DOCUMENTS:
         fields[name] = orjson.loads(fields[name])
     return Row(**fields)
@@ -98,6 +98,12 @@ def _default(value: Any) -> Any:
     if hasattr(value, "timestamp"):
         return value.timestamp()
     raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+def values_of(row: Row) -> Json:
+    """A row's columns as they are stored."""
+    values = {name: getattr(row, name) for name in FIELDS}
+    return {**values, **{name: dump(values[name]) for name in _DOCUMENTS}}
 
 
 class Rows:
@@ -123,9 +129,7 @@ class Rows:
             raise AlreadyExists(row.key)
         at = row.created or now()
         row = replace(row, uid=row.uid or uuid.uuid4().hex, created=at, modified=row.modified or at)
-        values = {name: getattr(row, name) for name in _FIELDS}
-        values |= {name: dump(values[name]) for name in _DOCUMENTS}
-        self._connection.execute(insert(resource), values)
+        self._connection.execute(insert(resource), values_of(row))
         self._changed.append(row.key)
         return row
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from ...provider.errors import AwsError, coded
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.metrics import MetricKey
-from ...store.rows import Key, Row
+from ...store.rows import AlreadyExists, Key, Row
 from . import functions
 from .environments import Answer, Environments, Invocation, Throttled
 from .naming import LATEST, find, find_version
@@ -223,12 +224,11 @@ async def _enqueue(ctx: Context, found: Target, qualifier: str | None, payload: 
 
 
 def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None:
-    """Put an asynchronous call into the queue."""
+    """Put an asynchronous call into the queue; one of the same id that waits there is the same call."""
     at = now()
-    with platform.database.write() as tx:
-        tx.rows.add(
-            Row("FunctionEvent", base.account, base.region, request_id, "", event, state="Pending", created=at, due=at)
-        )
+    row = Row("FunctionEvent", base.account, base.region, request_id, "", event, state="Pending", created=at, due=at)
+    with contextlib.suppress(AlreadyExists), platform.database.write() as tx:
+        tx.rows.add(row)
 
 
 async def run(

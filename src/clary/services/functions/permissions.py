@@ -113,7 +113,10 @@ def allows(row: Row, qualifier: str, service: str, source_arn: str, action: str 
             continue
         if statement["Action"] not in (action, "lambda:*"):
             continue
-        wanted = statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn")
+        conditions = statement.get("Condition", {})
+        if conditions.get("StringEquals", {}).get("AWS:SourceAccount", row.account) != row.account:
+            continue
+        wanted = conditions.get("ArnLike", {}).get("AWS:SourceArn")
         if wanted is None or arn_like(wanted, source_arn):
             return True
     return False

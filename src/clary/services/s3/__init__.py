@@ -14,10 +14,11 @@ s3 = Provider(
 
 def install(platform: Platform) -> Provider:
     """Bind the operations, and give the gateway what only S3 needs."""
-    from . import buckets, documents, listing, multipart, objects, tagging  # noqa: F401  # importing binds
+    from . import buckets, documents, listing, multipart, notifications, objects, tagging  # noqa: F401  # importing binds
     from .body import decode_whole
     from .edges import finish, prepare
 
+    platform.services.setdefault("reconcilers", []).append(notifications.ObjectEventReconciler(platform))
     platform.services["s3.decode"] = decode_whole
     platform.services["s3.prepare"] = prepare
     platform.services["s3.finish"] = finish

@@ -37,7 +37,6 @@ DOCUMENTS = (
     Document("BucketReplication", "ReplicationConfiguration", "ReplicationConfiguration", ("ReplicationConfigurationNotFoundError", "The replication configuration was not found")),
     Document("BucketOwnershipControls", "OwnershipControls", "OwnershipControls", ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"), {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}),
     Document("PublicAccessBlock", "PublicAccessBlockConfiguration", "PublicAccessBlockConfiguration", ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"), _BLOCKED),
-    Document("BucketNotificationConfiguration", "NotificationConfiguration", None, None, {}),
     Document("BucketLogging", "BucketLoggingStatus", None, None, {}),
     Document("BucketRequestPayment", "RequestPaymentConfiguration", None, None, {"Payer": "BucketOwner"}),
     Document("BucketAccelerateConfiguration", "AccelerateConfiguration", None, None, {}),

@@ -21,7 +21,7 @@ from . import checksums, s3
 from .body import Received, Receiver
 from .conditions import check_write
 from .errors import bucket, invalid_argument, rows
-from .objects import check_key, object_meta, source_of
+from .objects import announce, check_key, object_meta, source_of
 
 Json = dict[str, Any]
 MIN_PART = 5 << 20
@@ -209,6 +209,7 @@ def complete_multipart_upload(ctx: Context, request: Json) -> Json:
     segments = tuple(s for p in chosen for s in load_segments(p["blobs"]))
     new = Object(request["Bucket"], request["Key"], etag, sum(p["size"] for p in chosen), segments, meta)
     made, orphans = found.put(new, home.versioning)
+    announce(ctx, home, "ObjectCreated:CompleteMultipartUpload", made)
     kept = {p["number"] for p in chosen}
     orphans += [s.blob for n, p in stored.items() if n not in kept for s in load_segments(p["blobs"])]
     _forget(ctx, request["UploadId"])

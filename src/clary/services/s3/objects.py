@@ -10,10 +10,12 @@ from urllib.parse import unquote
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import coded
+from ...store import object_events
 from ...store.direct import Direct
 from ...store.object import NULL, Bucket, Object, Segment
 from ...store.object_rows import ObjectRows
 from ...store.objects import INLINE
+from ...store.rows import Key
 from ...web import FileSlice, FileSlices
 from ...wire.values import write_time
 from . import checksums, s3
@@ -55,7 +57,7 @@ def _writable(ctx: Context, found: ObjectRows, request: Json) -> tuple[Bucket, O
 
 
 async def _put(ctx: Context, request: Json, received: Received) -> Json:
-    def work(direct: Direct) -> tuple[Object, list[str], Json]:
+    def work(direct: Direct) -> tuple[Object, list[str], Json, list[Key]]:
         found = ObjectRows(direct)
         found.lock(request["Bucket"], request["Key"])
         home, present = _writable(ctx, found, request)
@@ -65,16 +67,29 @@ async def _put(ctx: Context, request: Json, received: Received) -> Json:
             home.name, request["Key"], received.md5.hex(), received.size, received.segments, meta, data=received.data
         )
         stored, orphans = found.put_after(present, new, home.versioning)
-        return stored, orphans, _version(stored, home.versioning)
+        events = object_events.record(direct, home, "ObjectCreated:Put", stored, asked_by(ctx))
+        return stored, orphans, _version(stored, home.versioning), events
 
     try:
-        stored, orphans, version = await ctx.platform.database.submit(work, ctx.platform.threads)
+        stored, orphans, version, events = await ctx.platform.database.submit(work, ctx.platform.threads)
     except Exception:
         ctx.platform.objects.discard([s.blob for s in received.segments])
         raise
     ctx.platform.objects.discard(orphans)
+    if events:
+        ctx.platform.signals.notify(events)
     shown = checksums.shown(received.checksum)
     return {"ETag": f'"{stored.etag}"', **shown, **stored.meta["encryption"], **version}
+
+
+def asked_by(ctx: Context) -> Json:
+    """Who asked for a change, as those who hear of it are told."""
+    return {"principalId": f"AWS:{ctx.caller.user_id}", "requestId": ctx.request_id}
+
+
+def announce(ctx: Context, home: Bucket, event: str, item: Object) -> None:
+    """Note what happened to an object, in the open transaction."""
+    ctx.tx.changed.extend(object_events.record(ctx.tx.direct, home, event, item, asked_by(ctx)))
 
 
 def check_key(key: str) -> None:
@@ -306,6 +321,7 @@ def copy_object(ctx: Context, request: Json) -> Json:
     etag = source.etag
     new = Object(request["Bucket"], request["Key"], etag, source.size, segments, meta, data=source.data)
     stored, orphans = found.put(new, home.versioning)
+    announce(ctx, home, "ObjectCreated:Copy", stored)
     ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
     result = {"ETag": f'"{etag}"', "LastModified": stored.modified, **checksums.shown(meta.get("checksum"))}
     answer = {"CopyObjectResult": result, **meta["encryption"], **_version(stored, home.versioning)}
@@ -328,11 +344,13 @@ def _delete(ctx: Context, found: ObjectRows, home: Bucket, key: str, version: st
         if item is None:
             return {"VersionId": version} if version else {}
         orphans = found.remove(item)
+        announce(ctx, home, "ObjectRemoved:Delete", item)
         ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
         shown: Json = {"VersionId": item.version} if home.versioning else {}
         return {**shown, "DeleteMarker": True} if item.marker else shown
     marker = Object(home.name, key, "", 0, (), marker=True, modified=now())
     stored, orphans = found.put(marker, home.versioning)
+    announce(ctx, home, "ObjectRemoved:DeleteMarkerCreated", stored)
     ctx.tx.after_commit.append(lambda: ctx.platform.objects.discard(orphans))
     return {"DeleteMarker": True, "VersionId": stored.version}
 
