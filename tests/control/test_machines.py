@@ -117,6 +117,14 @@ def test_an_endpoint_is_in_service_only_when_the_front_has_taken_it() -> None:
     ]  # fmt: skip
 
 
+def test_what_was_asked_for_is_seen_before_it_is_taken_up() -> None:
+    """The front has not taken the end of the last change yet: the next one waits, and nobody may think it is done."""
+    for wish in ("update", "scale"):
+        waiting = endpoints.Endpoint("e", "InService", serving=True, **{wish: True})
+        assert _walk(waiting, endpoints.Seen()) == [("InService", "Updating", ("publish",))]
+    assert endpoints.Endpoint("e", "InService", delete=True).status == "Deleting"
+
+
 def test_a_failed_create_fails_and_a_failed_update_goes_back() -> None:
     failed = endpoints.Seen("failed", "because", published=True)
     create = endpoints.step(endpoints.Endpoint("e"), failed)

@@ -30,6 +30,7 @@ class Stack:
             lambda w, i, o, p: made("update", i), ("fixed",), named="Name",
         )  # fmt: skip
         monkeypatch.setattr(reconcile, "kind_of", {"T::T::T": kind}.__getitem__)
+        monkeypatch.setattr(reconcile, "replacing", lambda name: frozenset(kind.fixed))
         self.reconciler = StackReconciler.__new__(StackReconciler)
         monkeypatch.setattr(self.reconciler, "_save", lambda row, private: None)
         monkeypatch.setattr(self.reconciler, "_work", lambda row, logical, state: Work(

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -132,6 +133,12 @@ def sam(platform: Platform, folder: Path, *words: str) -> str:
     )
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout + found.stderr
+
+
+def test_properties_are_those_that_aws_publishes() -> None:
+    """The types' shapes are written out of cfn-lint's copy of AWS's schemas."""
+    environment("sam")
+    run([sys.executable, str(ROOT / "docs" / "schemas.py"), "--check"], dict(os.environ))
 
 
 def test_a_serverless_project_is_deployed(sqlite_platform: Platform, endpoint: str, tmp_path: Path) -> None:

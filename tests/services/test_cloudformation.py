@@ -325,3 +325,72 @@ def test_a_stack_survives_control(sqlite_platform: Platform, name: str) -> None:
 
     until(done, 60, "the stack")
     assert len(client.list_stack_resources(StackName=name)["StackResourceSummaries"]) == 12
+
+
+def bad(retention: int) -> dict[str, Any]:
+    """A group whose retention only 7 days, say, can be; and a bucket after it."""
+    group = {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": retention}}
+    return {"Resources": {"First": {"Type": "AWS::S3::Bucket"}, "Group": group}}
+
+
+def test_a_failed_update_may_stay_and_be_undone_or_mended(platform: Platform, name: str) -> None:
+    client = platform.client("cloudformation")
+    assert make(platform, name, bad(7))["StackStatus"] == "CREATE_COMPLETE"
+    for way in ("undone", "mended"):
+        client.update_stack(StackName=name, TemplateBody=json.dumps(bad(8)), DisableRollback=True)
+        assert settled(platform, name)["StackStatus"] == "UPDATE_FAILED"
+        if way == "undone":
+            client.rollback_stack(StackName=name)
+            assert settled(platform, name)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+        else:
+            client.update_stack(StackName=name, TemplateBody=json.dumps(bad(14)))
+            assert settled(platform, name)["StackStatus"] == "UPDATE_COMPLETE", why(platform, name)
+    for call in (client.rollback_stack, client.continue_update_rollback, client.cancel_update_stack):
+        with pytest.raises(ClientError) as failure:
+            call(StackName=name)
+        assert failure.value.response["Error"]["Code"] == "ValidationError"
+    assert make(platform, f"{name}-2", bad(8), OnFailure="DO_NOTHING")["StackStatus"] == "CREATE_FAILED"
+    client.rollback_stack(StackName=f"{name}-2")
+    assert settled(platform, f"{name}-2")["StackStatus"] == "ROLLBACK_COMPLETE"
+
+
+SLOW = """
+import cfnresponse, os, time
+def handler(event, context):
+    if event["RequestType"] == "Update" and event["ResourceProperties"]["Wait"] == "true":
+        return  # nobody is ever told
+    fails = event["ResourceProperties"].get("Fail") == event["RequestType"]
+    cfnresponse.send(event, context, cfnresponse.FAILED if fails else cfnresponse.SUCCESS, {}, "mine")
+"""
+
+
+def custom(name: str, wait: bool, **more: Any) -> dict[str, Any]:
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}  # fmt: skip
+    return {
+        "Resources": {
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": {"Runtime": "python3.12", "Handler": "index.handler", "Role": {"Fn::GetAtt": "Role.Arn"}, "Code": {"ZipFile": SLOW}}},
+            "Mine": {"Type": "Custom::Mine", "Properties": {"ServiceToken": {"Fn::GetAtt": "Function.Arn"}, "Wait": wait, **more}},
+        }
+    }  # fmt: skip
+
+
+def test_an_update_is_cancelled_and_going_back_goes_on(platform: Platform, name: str) -> None:
+    client, allowed = platform.client("cloudformation"), {"Capabilities": ["CAPABILITY_IAM"]}
+    assert make(platform, name, custom(name, False), **allowed)["StackStatus"] == "CREATE_COMPLETE", why(platform, name)
+    client.update_stack(StackName=name, TemplateBody=json.dumps(custom(name, True)), **allowed)
+    until(lambda: "Mine UPDATE_IN_PROGRESS" in why(platform, name), what="the update waits for the function")
+    client.cancel_update_stack(StackName=name)
+    assert settled(platform, name)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE", why(platform, name)
+    assert "UPDATE_ROLLBACK_IN_PROGRESS User Initiated" in why(platform, name)
+    # neither the update nor going back from it works: then it goes on without that resource
+    broken = custom(name, False, Fail="Update")
+    assert make(platform, f"{name}-2", broken, **allowed)["StackStatus"] == "CREATE_COMPLETE"
+    changed = custom(name, False, Fail="Update", More=1)
+    client.update_stack(StackName=f"{name}-2", TemplateBody=json.dumps(changed), **allowed)
+    settled_as = settled(platform, f"{name}-2")["StackStatus"]
+    assert settled_as == "UPDATE_ROLLBACK_FAILED", why(platform, f"{name}-2")
+    client.continue_update_rollback(StackName=f"{name}-2")
+    assert settled(platform, f"{name}-2")["StackStatus"] == "UPDATE_ROLLBACK_FAILED"
+    client.continue_update_rollback(StackName=f"{name}-2", ResourcesToSkip=["Mine"])
+    assert settled(platform, f"{name}-2")["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"

@@ -12,7 +12,7 @@ import string
 from copy import deepcopy
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ...clock import now
 from ...control.loop import Outcome
@@ -23,11 +23,11 @@ from ...store.rows import Row
 from ..process_environment import address
 from . import schemas
 from . import template as templates
-from .catalogue import kind_of
+from .catalogue import kind_of, replacing
 from .intrinsics import Scope, order
 from .kind import Failed, Later, Work
 from .resources.stacks import LEAVING
-from .stack import event, scope
+from .stack import event, going_back, scope
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ _SESSION_SECONDS = 3600.0
 _LOOK_SECONDS = 0.3  # between two looks at a resource that takes its time
 _LETTERS = string.ascii_uppercase + string.digits
 _STACK = "AWS::CloudFormation::Stack"
+_CANCELLED = {"CREATE": "creation", "UPDATE": "update"}
 _PRESENT = (
     "CREATE_COMPLETE",
     "UPDATE_COMPLETE",
@@ -59,9 +60,14 @@ class StackReconciler:
         if "operation" in row.wish:
             private["plan"] = deepcopy(row.wish["operation"])
             granted = ("operation",)
+        cancelled = "cancel" in row.wish
+        if cancelled:
+            granted = (*granted, "cancel")
         if not private.get("plan"):
             return Outcome(row.status, private, row.state, granted=granted)
         status = deepcopy(row.status)
+        if cancelled and private["plan"]["kind"] == "update":
+            self._go_back(row, private, status, private["plan"], "User Initiated")
         again, gone = await asyncio.to_thread(self._step, row, private, status)
         return Outcome(status, private, status["StackStatus"], again, delete=gone, granted=granted)
 
@@ -85,9 +91,8 @@ class StackReconciler:
                     resource = document["Resources"][logical]
                     props: Json = names.resolve(resource.get("Properties") or {}) or {}
                     props = schemas.tagged(resource["Type"], props, row.spec.get("Tags") or [])
-        except (AwsError, Failed) as error:
-            text = error.message if isinstance(error, AwsError) else str(error)
-            return self._failed(row, private, status, plan, [], text), False
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
+            return self._failed(row, private, status, plan, [], _words(error)), False
         if logical is None:
             return self._made_all(row, private, status, plan, outputs), False
         return self._make(row, private, status, plan, logical, resource, props), False
@@ -123,10 +128,7 @@ class StackReconciler:
             return 0
         changed = before is not None and before["ResourceStatus"] in _PRESENT
         replaces = changed and (
-            kind.update is None
-            or any(
-                before["Properties"].get(f) != props.get(f) for f in schemas.fixed(resource["Type"]).union(kind.fixed)
-            )
+            kind.update is None or any(before["Properties"].get(f) != props.get(f) for f in replacing(resource["Type"]))
         )
         verb = "UPDATE" if changed else "CREATE"
         if replaces and kind.named and props.get(kind.named) and props[kind.named] == before.get("Name"):
@@ -160,7 +162,7 @@ class StackReconciler:
                 if interrupted is not None and kind.named and not props.get(kind.named):
                     kind.delete(work, name, given)  # half made, perhaps, and nobody else has its name
                 made = kind.create(work, given)
-        except (ClientError, BotoCoreError, ParamValidationError, Failed, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             text = _words(error)
             private["resources"][logical] = {
                 **(old or state),
@@ -200,7 +202,7 @@ class StackReconciler:
                 if was is not None and settled.id != was["PhysicalResourceId"]:  # a custom resource made another one
                     plan["replaced"] = [*plan.get("replaced", []), {**state, **was, "Logical": logical}]
                 state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
-        except (Failed, ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             text = _words(error)
             private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED", "waits": False}
             event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], f"{verb}_FAILED", text)
@@ -260,18 +262,27 @@ class StackReconciler:
             )
             private["plan"] = {"kind": "rollback" if action == "ROLLBACK" else "delete"}
             return 0
+        reason = f"The following resource(s) failed to update: [{', '.join(names)}]. " if names else text
+        if kind == "update" and plan.get("on_failure") == "DO_NOTHING":
+            self._state(row, private, status, "UPDATE_FAILED", reason)
+            private["interrupted"], private["plan"] = plan, None
+            return None
         if kind == "update":
-            reason = f"The following resource(s) failed to update: [{', '.join(names)}]. " if names else text
-            self._state(row, private, status, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
-            private["plan"] = {
-                "kind": "update_rollback", "template": private["template"], "original": private.get("original", ""), "parameters": private["parameters"],
-                "shown": private["shown"], "done": [], "description": status.get("Description", ""),
-                "replaced": plan.get("replaced", []),
-            }  # fmt: skip
+            self._go_back(row, private, status, plan, reason)
             return 0
-        self._state(row, private, status, "UPDATE_ROLLBACK_FAILED", text)
-        private["plan"] = None
+        self._state(row, private, status, "UPDATE_ROLLBACK_FAILED", reason)
+        private["interrupted"], private["plan"] = plan, None
         return None
+
+    def _go_back(self, row: Row, private: Json, status: Json, plan: Json, reason: str) -> None:
+        """Bring the stack to what it was before an update, without waiting for what that had begun."""
+        for logical, state in private["resources"].items():
+            if state.get("waits"):
+                failed, text = f"{state['verb']}_FAILED", f"Resource {_CANCELLED[state['verb']]} cancelled"
+                private["resources"] = {**private["resources"], logical: {**state, "ResourceStatus": failed, "waits": False}}  # fmt: skip
+                event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], failed, text)
+        self._state(row, private, status, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
+        private["plan"] = going_back(private, plan, status.get("Description", ""))
 
     # ---- removing --------------------------------------------------------------------------------------------------
 
@@ -340,7 +351,9 @@ class StackReconciler:
         try:
             given = schemas.coerced(state["ResourceType"], state["Properties"])
             kind.delete(self._work(row, logical, state), physical, given)
-        except (ClientError, BotoCoreError, Failed, KeyError, TypeError, ValueError) as error:
+        except Later:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             text = _words(error)
             event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)
             return text
@@ -453,7 +466,9 @@ def _outputs(document: Json, names: Scope) -> list[Json]:
 
 
 def _words(error: Exception) -> str:
-    """A failure as stacks tell it."""
+    """A failure as stacks tell it; one that nobody foresaw is also logged with its traceback."""
+    if isinstance(error, AwsError):
+        return error.message
     if isinstance(error, ClientError):
         told = error.response["Error"]
         request = error.response["ResponseMetadata"].get("RequestId", "")
@@ -462,4 +477,7 @@ def _words(error: Exception) -> str:
         return f'Resource handler returned message: "{told.get("Message", "")} (Operation: {service}, Status Code: {status}, Code: {told.get("Code", "")}, Request ID: {request})"'
     if isinstance(error, KeyError):
         return f"Property validation failure: [The property {{/{error.args[0]}}} is required]"
+    if not isinstance(error, Failed | BotoCoreError | ValueError):
+        log.error("a stack's resource failed", exc_info=error)
+        return f"Internal Failure: {type(error).__name__}: {error}"
     return str(error)

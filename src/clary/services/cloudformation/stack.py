@@ -68,6 +68,15 @@ def event(
     private["events"] = [*before, found][-MAX_EVENTS:]
 
 
+def going_back(private: Json, plan: Json, description: str) -> Json:
+    """The plan that undoes an update as far as that got."""
+    return {
+        "kind": "update_rollback", "template": private["template"], "original": private.get("original", ""),
+        "parameters": private["parameters"], "shown": private["shown"], "done": [], "description": description,
+        "replaced": plan.get("replaced", []),
+    }  # fmt: skip
+
+
 def _secret(context: Context, reference: str) -> str:
     """``id:SecretString:key:label:version``, of which only the id is needed; the id may be an ARN."""
     size = 7 if reference.startswith("arn:") else 1

@@ -14,7 +14,7 @@ from . import cloudformation, transforms
 from . import template as templates
 from .intrinsics import check_rules, order
 from .kind import tags_of
-from .stack import body_of, capabilities, check_types, event, find, static_scope
+from .stack import body_of, capabilities, check_types, event, find, going_back, static_scope
 
 Json = dict[str, Any]
 _KEPT = ("NotificationARNs", "TimeoutInMinutes", "Capabilities", "RoleARN", "StackPolicyBody")
@@ -121,15 +121,53 @@ def update_stack(ctx: Context, request: Json) -> Json:
     if not changes(row, plan) and not retagged(row, request):
         raise ValidationError("No updates are to be performed.")
     row = ctx.tx.rows.save(row, spec={**row.spec, **{k: request[k] for k in (*_KEPT, "Tags") if k in request}})
+    plan["replaced"] = (row.private.get("interrupted") or {}).get("replaced", [])
     begin(ctx, row, plan, "UPDATE_IN_PROGRESS")
     return {"StackId": row.arn}
 
 
 def check_updatable(row: Row) -> None:
     """Refuse to update a stack that is busy or beyond it."""
-    if row.state in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"):
+    if row.state in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED"):
         return
     raise ValidationError(f"Stack:{row.arn} is in {row.state} state and can not be updated.")
+
+
+@cloudformation.operation
+def cancel_update_stack(ctx: Context, request: Json) -> None:
+    """Stop an update, and go back."""
+    row = find(ctx, request["StackName"])
+    if row.state != "UPDATE_IN_PROGRESS":
+        raise ValidationError("CancelUpdateStack cannot be called from current stack status")
+    ctx.tx.rows.wish(row, cancel=True)
+
+
+@cloudformation.operation
+def continue_update_rollback(ctx: Context, request: Json) -> Json:
+    """Go on going back where that failed; resources may be left as they are."""
+    row = find(ctx, request["StackName"])
+    if row.state != "UPDATE_ROLLBACK_FAILED":
+        raise ValidationError(f"Stack:{row.arn} is in {row.state} state and can not continue update rollback.")
+    skipped = request.get("ResourcesToSkip") or []
+    if unknown := [name for name in skipped if name not in row.private["resources"]]:
+        raise ValidationError(f"Resources [{', '.join(unknown)}] cannot be skipped: they are not in the stack.")
+    plan = going_back(row.private, row.private.get("interrupted") or {}, row.status.get("Description", ""))
+    begin(ctx, row, {**plan, "done": skipped}, "UPDATE_ROLLBACK_IN_PROGRESS")
+    return {}
+
+
+@cloudformation.operation
+def rollback_stack(ctx: Context, request: Json) -> Json:
+    """Undo what failed and was left as it was."""
+    row = find(ctx, request["StackName"])
+    if row.state == "CREATE_FAILED":
+        begin(ctx, row, {"kind": "rollback"}, "ROLLBACK_IN_PROGRESS")
+    elif row.state == "UPDATE_FAILED":
+        plan = going_back(row.private, row.private.get("interrupted") or {}, row.status.get("Description", ""))
+        begin(ctx, row, plan, "UPDATE_ROLLBACK_IN_PROGRESS")
+    else:
+        raise ValidationError(f"Stack:{row.arn} is in {row.state} state and can not be rolled back.")
+    return {"StackId": row.arn}
 
 
 def changes(row: Row, plan: Json) -> bool:

@@ -36,7 +36,7 @@ def _part(
         return Made(physical, attributes(work, found))
 
     def removed(work: Work, physical: str, props: Json) -> None:
-        gone(getattr(work.client("apigatewayv2"), f"delete_{thing}"), **only(props, place), **{identifier: physical})
+        gone(getattr(work.client("apigatewayv2"), f"delete_{thing}"), **{**only(props, place), identifier: physical})
 
     return Kind(made, removed, changed, more.get("fixed", ()), ignores)
 

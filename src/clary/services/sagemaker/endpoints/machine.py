@@ -46,7 +46,11 @@ class Endpoint:
 
     @property
     def status(self) -> str:
-        """AWS's word for the phase."""
+        """AWS's word for the phase; what was asked for and waits to be taken up counts as begun."""
+        if self.delete:
+            return "Deleting"
+        if self.phase == "InService" and (self.update or self.scale):
+            return "Updating"
         if self.phase in ("Launching", "Activating"):
             return "Updating" if self.serving else "Creating"
         return "Updating" if self.phase in ("Scaling", "Baking") else self.phase
