@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 CLARY = str(BIN / "clary")
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
     """Wait for a condition; its value, or a failure that says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
