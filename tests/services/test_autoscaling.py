@@ -14,6 +14,7 @@ from tests.jobs import csv, deploy, settled, table
 from tests.platform import Platform, until
 
 from . import test_asynchronous as asynchronous
+from . import test_serverless as serverless
 
 
 @pytest.fixture
@@ -152,8 +153,11 @@ def test_idle_minutes_scale_in_and_steps_scale_out(
     scaling.put_scaling_policy(
         **target(name), PolicyName="own", PolicyType="TargetTrackingScaling",
         TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 10.0, "ScaleInCooldown": 0, "ScaleOutCooldown": 0,
-            "CustomizedMetricSpecification": {"Namespace": "load", "MetricName": name, "Statistic": "Average"},
+            "TargetValue": 20.0, "ScaleInCooldown": 0, "ScaleOutCooldown": 0,
+            "CustomizedMetricSpecification": {"Metrics": [
+                {"Id": "m", "MetricStat": {"Metric": {"Namespace": "load", "MetricName": name}, "Stat": "Average"}, "ReturnData": False},
+                {"Id": "e", "Expression": "m * 2", "ReturnData": True},
+            ]},
         },
     )  # fmt: skip
     history(platform, name, [4.0] * 16)
@@ -177,6 +181,84 @@ def test_idle_minutes_scale_in_and_steps_scale_out(
     until(lambda: count(platform, name) == 4, 60, what="two more instances")
     history_items = platform.client("cloudwatch").describe_alarm_history(AlarmName=f"{name}-steps")["AlarmHistoryItems"]
     assert any(h["HistorySummary"] == f"Successfully executed action {arn}" for h in history_items)
+
+
+def hand_over(platform: Platform, name: str, *items: dict[str, Any]) -> None:
+    """Counts of an endpoint, as a front hands them over."""
+    none = {"count": 0, "total": 0.0, "low": 0.0, "high": 0.0, "samples": []}
+    common = {"variant": ["000000000000", "us-east-1", name, "AllTraffic", "", ""], "invocations": 0, "model": none}
+    handed = platform.home / "run" / "metrics" / f"{name}.new"
+    handed.write_text(json.dumps([{**common, **item} for item in items]))
+    handed.rename(handed.with_suffix(".json"))
+
+
+def test_concurrency_is_followed_closely(platform: Platform, scaling: Any, name: str, model_data: str) -> None:
+    """The policy that looks each ten seconds at how many requests are under way."""
+    deploy(platform, name, model_data)
+    scaling.register_scalable_target(**target(name), MinCapacity=1, MaxCapacity=4)
+    alarms = scaling.put_scaling_policy(
+        **target(name), PolicyName="close", PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 2.0, "ScaleInCooldown": 600, "ScaleOutCooldown": 60,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"},
+        },
+    )["Alarms"]  # fmt: skip
+    high, low = platform.client("cloudwatch").describe_alarms(AlarmNames=[a["AlarmName"] for a in alarms])["MetricAlarms"]  # fmt: skip
+    assert (high["Period"], high["EvaluationPeriods"], low["EvaluationPeriods"]) == (10, 3, 90)
+    ten = int(time.time()) // 10 * 10
+    hand_over(
+        platform,
+        name,
+        *({"at": at // 60 * 60, "second": at, "concurrent": [5.0]} for at in range(ten - 40, ten + 90, 10)),
+    )
+    until(lambda: count(platform, name) == 3, what="5 requests at once, 2 for each")
+    assert activities(scaling, name)[0]["Cause"] == f"monitor alarm {high['AlarmName']} in state ALARM triggered policy close"  # fmt: skip
+    scaling.deregister_scalable_target(**target(name))
+
+
+def test_provisioned_concurrency_is_scaled(platform: Platform, scaling: Any, name: str, model_data: str) -> None:
+    serverless.deploy(platform, name, model_data, MaxConcurrency=6, ProvisionedConcurrency=1)
+    place = {**target(name), "ScalableDimension": "sagemaker:variant:DesiredProvisionedConcurrency"}
+    with pytest.raises(ClientError, match="does not exist, has no"):
+        scaling.register_scalable_target(
+            **{**place, "ResourceId": f"endpoint/{name}/variant/none"}, MinCapacity=1, MaxCapacity=2
+        )
+    scaling.register_scalable_target(**place, MinCapacity=2, MaxCapacity=5)
+
+    def kept() -> int:
+        found = settled(platform, name)["ProductionVariants"][0]["CurrentServerlessConfig"]
+        return int(found["ProvisionedConcurrency"])
+
+    until(lambda: kept() == 2, what="the minimum")
+    (activity,) = scaling.describe_scaling_activities(**place)["ScalingActivities"]
+    assert activity["Description"] == "Setting desired provisioned concurrency to 2."
+    scaling.put_scaling_policy(
+        **place, PolicyName="use", PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 0.5, "ScaleInCooldown": 600, "ScaleOutCooldown": 60,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantProvisionedConcurrencyUtilization"},
+        },
+    )  # fmt: skip
+
+    def counted() -> bool:
+        """Whether what the front itself counted has become a metric."""
+        platform.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=name, ContentType="text/csv", Body=csv(table()[:1, 1:])
+        )
+        which = {"MetricName": "ServerlessProvisionedConcurrencyUtilization"}
+        found = platform.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker", **which)["Metrics"]
+        return any({"Name": "EndpointName", "Value": name} in m["Dimensions"] for m in found)
+
+    until(counted, what="the metric")
+    minute = int(time.time()) // 60 * 60
+    items = ({"at": at, "second": at, "provisioned": [[3, 2]]} for at in range(minute - 240, minute + 180, 60))
+    hand_over(platform, name, *items)
+    until(lambda: kept() == 4, what="twice as much as is used up")
+    metrics = platform.client("cloudwatch").list_metrics(
+        Namespace="AWS/SageMaker", Dimensions=[{"Name": "EndpointName", "Value": name}]
+    )["Metrics"]
+    assert "ServerlessProvisionedConcurrencyExecutions" in {m["MetricName"] for m in metrics}
+    scaling.deregister_scalable_target(**place)
 
 
 def test_an_asynchronous_endpoint_scales_to_zero_and_back(

@@ -52,7 +52,7 @@ class Meter:
 
     __slots__ = (
         "cache_hits", "client_errors", "concurrent", "downloading", "invocations", "loading", "model", "model_errors", "models", "no_capacity",
-        "overhead", "per_instance", "server_errors", "setup",
+        "overhead", "per_instance", "provisioned", "server_errors", "setup",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +66,7 @@ class Meter:
         self.setup = Latencies()  # of a serverless one
         self.no_capacity = 0  # refused, because the inference component has no copies
         self.concurrent: list[float] = []  # requests under way for each instance or copy, now and then
+        self.provisioned: list[tuple[int, int]] = []  # requests under way, and for how many instances are kept
 
     def loaded(self, loading: float, downloading: float, models: int) -> None:
         """Count a request for one of many models: the seconds that its model took to come, and how many are loaded."""
@@ -128,6 +129,7 @@ class Meters:
                 "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
                 "cache_hits": m.cache_hits, "loading": m.loading.document(), "downloading": m.downloading.document(),
                 "setup": m.setup.document(), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
+                "provisioned": m.provisioned, "second": int(time.time()),
             }
             for variant, m in running.items()
         ]  # fmt: skip

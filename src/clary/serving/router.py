@@ -30,6 +30,7 @@ class LiveVariant:
         "name",
         "name_header",
         "pipeline",
+        "provisioned",
         "random",
         "running",
         "serverless",
@@ -45,6 +46,7 @@ class LiveVariant:
         self.component = variant.component
         self.copies = variant.copies
         self.serverless = variant.serverless
+        self.provisioned = variant.provisioned
         self.running = running  # one number: the requests under way, waiting ones too, of a serverless variant
         self.pipeline = len(variant.containers) > 1
         self.name_header = variant.name.encode()
@@ -226,6 +228,8 @@ class Router:
                     under_way, key = sum(link.outstanding for link in variant.links), endpoint.key(variant)
                     if under_way or meters.counts(key):
                         meters.of(key).concurrent.append(under_way / (len(variant.links) or 1))
+                        if variant.provisioned:
+                            meters.of(key).provisioned.append((variant.running[0], variant.provisioned))
 
     def libraries(self) -> set[str]:
         """The fleets that serve many models."""

@@ -40,6 +40,7 @@ class Variant:
     library: str = ""  # the name of its fleet, where a request names the model that it is for
     component: str = ""  # the name of the inference component whose copies these are
     copies: int = 0  # that the component should have
+    provisioned: int = 0  # of ``serverless``: requests for which instances are kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,19 @@ from . import autoscaling
 from .targets import chosen, find_target, not_found, target_name
 
 Json = dict[str, Any]
+_COPIES = "sagemaker:inference-component:DesiredCopyCount"
+_INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+_PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
 _PREDEFINED = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", "variant"),
-    "SageMakerInferenceComponentInvocationsPerCopy": ("InvocationsPerCopy", "Sum", "inference-component"),
-}
-"""The metric, its statistic, and which kind of resource has it."""
+    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", _INSTANCES, 60),
+    "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Maximum", _INSTANCES, 10),
+    "SageMakerVariantProvisionedConcurrencyUtilization": (
+        "ServerlessProvisionedConcurrencyUtilization", "Maximum", _PROVISIONED, 60,
+    ),
+    "SageMakerInferenceComponentInvocationsPerCopy": ("InvocationsPerCopy", "Sum", _COPIES, 60),
+    "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": ("ConcurrentRequestsPerCopy", "Maximum", _COPIES, 10),
+}  # fmt: skip
+"""The metric, its statistic, the dimension that it belongs to, and the seconds of a period."""
 _BOUNDS = ("MetricIntervalLowerBound", "MetricIntervalUpperBound")
 
 
@@ -73,12 +81,13 @@ def _check(spec: Json) -> None:
                     f"Clary does not serve the predefined metric {predefined['PredefinedMetricType']} yet; it serves "
                     f"{', '.join(_PREDEFINED)}."
                 )
-            if predefined is not None and _kind(spec) != _PREDEFINED[predefined["PredefinedMetricType"]][2]:
+            if (
+                predefined is not None
+                and spec["ScalableDimension"] != _PREDEFINED[predefined["PredefinedMetricType"]][2]
+            ):
                 raise ValidationException(
                     f"{predefined['PredefinedMetricType']} is not a metric of {spec['ScalableDimension']}."
                 )
-            if (config.get("CustomizedMetricSpecification") or {}).get("Metrics"):
-                raise ValidationException("Clary does not serve metric math in scaling policies yet; name one metric.")
             if config["TargetValue"] <= 0:
                 raise ValidationException("TargetValue must be greater than zero.")
         case "StepScaling":
@@ -90,10 +99,6 @@ def _check(spec: Json) -> None:
             _check_steps(config["StepAdjustments"])
         case kind:
             raise ValidationException(f"Clary does not serve policies of type {kind} yet.")
-
-
-def _kind(spec: Json) -> str:
-    return str(spec["ScalableDimension"]).split(":")[1]
 
 
 def _check_steps(steps: list[Json]) -> None:
@@ -112,23 +117,38 @@ def metric_of(services: Json, spec: Json) -> Json:
     """The metric that a target tracking policy follows, as alarms name it."""
     config = spec["TargetTrackingScalingPolicyConfiguration"]
     if (predefined := config.get("PredefinedMetricSpecification")) is not None:
-        metric, statistic, _ = _PREDEFINED[predefined["PredefinedMetricType"]]
+        metric, statistic, _, period = _PREDEFINED[predefined["PredefinedMetricType"]]
         found = services["sagemaker.capacity"].dimensions(spec["ScalableDimension"], spec["ResourceId"])
         dimensions = [{"Name": n, "Value": v} for n, v in found.items()]
-        return {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions, "Statistic": statistic}
+        return {
+            "Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions, "Statistic": statistic,
+            "Period": period,
+        }  # fmt: skip
     own = config["CustomizedMetricSpecification"]
+    if own.get("Metrics"):
+        return {"Metrics": [_query(query) for query in own["Metrics"]]}
     for member in ("Namespace", "MetricName", "Statistic"):
         if member not in own:
             raise ValidationException(f"CustomizedMetricSpecification.{member} is required.")
-    return {n: own[n] for n in ("Namespace", "MetricName", "Dimensions", "Statistic", "Unit") if n in own}
+    found = {n: own[n] for n in ("Namespace", "MetricName", "Dimensions", "Statistic", "Unit") if n in own}
+    return {**found, "Period": own.get("Period", 60)}
+
+
+def _query(given: Json) -> Json:
+    """A metric or an expression of a policy, as alarms have them."""
+    found: Json = {n: given[n] for n in ("Id", "Expression", "Label", "ReturnData") if n in given}
+    if (stat := given.get("MetricStat")) is not None:
+        found["MetricStat"] = {"Period": 60, **stat}
+    return found
 
 
 def _alarms(services: Json, spec: Json, policy_arn: str) -> list[Json]:
-    """The two alarms of a target tracking policy: above the target for 3 minutes, well below it for 15."""
+    """The two alarms of a target tracking policy: above the target for 3 periods, well below it for 15 minutes."""
     config = spec["TargetTrackingScalingPolicyConfiguration"]
     target = config["TargetValue"]
+    metric = metric_of(services, spec)
     common = {
-        **metric_of(services, spec), "Period": 60, "AlarmActions": [policy_arn],
+        **metric, "AlarmActions": [policy_arn],
         "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {policy_arn}.",
     }  # fmt: skip
 
@@ -141,7 +161,7 @@ def _alarms(services: Json, spec: Json, policy_arn: str) -> list[Json]:
 
     found = [alarm("High", 3, target, "GreaterThanThreshold")]
     if not config.get("DisableScaleIn"):
-        found.append(alarm("Low", 15, target * 0.9, "LessThanThreshold"))
+        found.append(alarm("Low", 900 // metric.get("Period", 60), target * 0.9, "LessThanThreshold"))
     return found
 
 

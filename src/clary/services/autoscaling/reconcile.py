@@ -21,6 +21,10 @@ Json = dict[str, Any]
 _COOLDOWN = 300.0
 _LOOK_SECONDS = 5.0
 _PERIOD = 60
+_WORDS = {
+    "DesiredInstanceCount": "desired instance count", "DesiredCopyCount": "desired copy count",
+    "DesiredProvisionedConcurrency": "desired provisioned concurrency",
+}  # fmt: skip
 
 
 class TargetReconciler:
@@ -40,8 +44,8 @@ class TargetReconciler:
 
     def _look(self, tx: Transaction, row: Row, private: Json) -> tuple[Json, bool]:
         capacity = self._platform.services["sagemaker.capacity"]
-        resource = row.spec["ResourceId"]
-        found = capacity.read(tx, row.account, row.region, resource)
+        resource, dimension = row.spec["ResourceId"], row.spec["ScalableDimension"]
+        found = capacity.read(tx, row.account, row.region, resource, dimension)
         if found is None:  # it was deleted: its targets go with it
             forget(self._platform.services, tx, row)
             return private, True
@@ -50,12 +54,10 @@ class TargetReconciler:
         wanted, cause, cooldown = self._wanted(tx, row, spec, private, found.desired)
         if wanted == found.desired or not found.settled:
             return private, False
-        if capacity.write(tx, row.account, row.region, resource, wanted):
+        if capacity.write(tx, row.account, row.region, resource, dimension, wanted):
             direction = "out" if wanted > found.desired else "in"
             private[direction] = {"at": now(), "cooldown": cooldown}
-            private["activities"] = [_begun(wanted, cause, row.spec["ScalableDimension"]), *private["activities"]][
-                :MAX_ACTIVITIES
-            ]
+            private["activities"] = [_begun(wanted, cause, dimension), *private["activities"]][:MAX_ACTIVITIES]
         return private, False
 
     # ---- schedules -------------------------------------------------------------------------------------------------
@@ -135,8 +137,10 @@ class TargetReconciler:
                 "Period": period, "Stat": metric.get("Statistic") or metric.get("ExtendedStatistic"),
             },
         }  # fmt: skip
+        queries = metric.get("Metrics") or [query]
+        wanted = next(q["Id"] for q in queries if q.get("ReturnData", True))
         read = self._platform.services["cloudwatch.read"]
-        series = read(tx, policy.account, policy.region, [query], end - 3 * period, end)["m"]
+        series = read(tx, policy.account, policy.region, queries, end - 3 * period, end)[wanted]
         return float(series[max(series)]) if series else None
 
 
@@ -151,7 +155,7 @@ def _cooling(private: Json, out: bool) -> bool:
 
 
 def _begun(capacity: int, cause: str, dimension: str) -> Json:
-    what = "desired copy count" if dimension.endswith(":DesiredCopyCount") else "desired instance count"
+    what = _WORDS[dimension.rpartition(":")[2]]
     return {
         "ActivityId": str(uuid.uuid4()), "Description": f"Setting {what} to {capacity}.", "Cause": cause,
         "StartTime": now(), "StatusCode": "InProgress", "Capacity": capacity,

@@ -25,10 +25,9 @@ def not_found(text: str) -> AwsError:
 def target_name(ctx: Context, request: Json) -> str:
     """A target's row name; ValidationException when its dimension is not one that we scale."""
     capacity, dimension = ctx.platform.services["sagemaker.capacity"], request["ScalableDimension"]
-    if request["ServiceNamespace"] != "sagemaker" or dimension not in (capacity.VARIANT, capacity.COMPONENT):
+    if request["ServiceNamespace"] != "sagemaker" or dimension not in capacity.DIMENSIONS:
         raise ValidationException(
-            f"Clary scales {capacity.VARIANT} and {capacity.COMPONENT} of the namespace sagemaker; it does not serve "
-            f"{dimension} yet."
+            f"Clary scales {', '.join(capacity.DIMENSIONS)} of the namespace sagemaker; it does not serve {dimension} yet."
         )
     if capacity.dimensions(dimension, request["ResourceId"]) is None:
         raise ValidationException(
@@ -52,9 +51,10 @@ def register_scalable_target(ctx: Context, request: Json) -> Json:
     name = target_name(ctx, request)
     present = ctx.get("ScalableTarget", name)
     resource = request["ResourceId"]
-    capacity = ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, resource)
+    dimension = request["ScalableDimension"]
+    capacity = ctx.platform.services["sagemaker.capacity"].read(ctx.tx, ctx.account, ctx.region, resource, dimension)
     if capacity is None:
-        raise ValidationException(f"The resource {resource} does not exist, or is being deleted.")
+        raise ValidationException(f"The resource {resource} does not exist, has no {dimension}, or is being deleted.")
     spec = {**(present.spec if present else {}), **{k: v for k, v in request.items() if k != "Tags"}}
     for member in ("MinCapacity", "MaxCapacity"):
         if member not in spec:

@@ -20,16 +20,21 @@ from ....control.chores import repeated
 from ....provider.platform import Platform
 from ....store.database import Transaction
 from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
+from ....store.rows import Row
 from ....store.schema import metric_file
 from .. import fleet as fleets
+from .capacity import dimensions
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 NAMESPACE = "AWS/SageMaker"
+PROVISIONED = "ServerlessProvisionedConcurrencyUtilization"
 _EVERY_SECONDS = 1.0
 _Place = tuple[str, str, tuple[tuple[str, str], ...]]
 """Account, region, dimensions (sorted by name)."""
+_FINE = 10
+"""Seconds of the grain in which concurrency is kept, for policies that follow it closely."""
 _IDLE = ("Invocations", "InvocationsPerInstance")
 _IDLE_COPIES = ("Invocations", "InvocationsPerCopy")
 
@@ -39,11 +44,15 @@ def running(platform: Platform) -> AbstractAsyncContextManager[None]:
     folder = platform.settings.folder / "run" / "metrics"
     folder.mkdir(parents=True, exist_ok=True)
     _forget_removed(platform, folder)
-    zeroed = int(now()) // MINUTE
+    zeroed, followed = int(now()) // MINUTE, int(now()) // _FINE
 
     def work() -> None:
-        nonlocal zeroed
+        nonlocal zeroed, followed
         ingest(platform, folder)
+        ten = int(now() - 2) // _FINE
+        if ten > followed:
+            fine_zeros(platform, (ten - 1) * _FINE)
+            followed = ten
         minute = int(now() - 2) // MINUTE
         if minute > zeroed:
             zeros(platform, (minute - 1) * MINUTE)
@@ -100,14 +109,25 @@ def _of_component(place: _Place) -> bool:
     return place[2][0][0] == "InferenceComponentName"
 
 
+def _concurrency(place: _Place) -> str:
+    return "ConcurrentRequestsPerCopy" if _of_component(place) else "ConcurrentRequestsPerModel"
+
+
 def _add_concurrency(rows: MetricRows, item: Json, place: _Place) -> None:
     """How many requests were under way for each instance or copy; what a component without copies had to refuse."""
     if values := item.get("concurrent"):
         found = Statistics()
         for value in values:
             found.add(value)
-        name = "ConcurrentRequestsPerCopy" if _of_component(place) else "ConcurrentRequestsPerModel"
-        rows.add(_key(place, name), item["at"], "None", found)
+        at = int(item.get("second") or item["at"]) // _FINE * _FINE
+        rows.add(_key(place, _concurrency(place)), at, "None", found)
+    if values := item.get("provisioned"):
+        taken, used = Statistics(), Statistics()
+        for under_way, kept in values:
+            taken.add(float(min(under_way, kept)))
+            used.add(min(under_way, kept) / kept)
+        rows.add(_key(place, "ServerlessProvisionedConcurrencyExecutions"), item["at"], "Count", taken)
+        rows.add(_key(place, PROVISIONED), item["at"], "None", used)
     if (refused := item.get("no_capacity")) and _of_component(place):
         rows.add(_key(place, "NoCapacityInvocationFailures"), item["at"], "None", _ones(float(refused), float(refused)))
 
@@ -198,3 +218,26 @@ def zeros(platform: Platform, minute: int) -> None:
                 (place,) = _dimensions([row.account, row.region, row.name, variant["VariantName"], "", component])
                 for metric in _IDLE_COPIES if component else _IDLE:
                     metrics.ensure_zero(_key(place, metric), minute, "None")
+                if (variant.get("Serverless") or {}).get("ProvisionedConcurrency"):
+                    metrics.ensure_zero(_key(place, PROVISIONED), minute, "None")
+
+
+def fine_zeros(platform: Platform, at: int) -> None:
+    """Store zeros for ten idle seconds of what a policy follows that closely."""
+    with platform.database.read() as tx:
+        policies = tx.rows.list("ScalingPolicy")
+    places = {place for policy in policies if (place := _followed(policy)) is not None}
+    if places:
+        with platform.database.write() as tx:
+            metrics = MetricRows(tx.connection)
+            for place in places:
+                metrics.ensure_zero(_key(place, _concurrency(place)), at, "None")
+
+
+def _followed(policy: Row) -> _Place | None:
+    config = policy.spec.get("TargetTrackingScalingPolicyConfiguration") or {}
+    kind = (config.get("PredefinedMetricSpecification") or {}).get("PredefinedMetricType", "")
+    if not kind.endswith("HighResolution"):
+        return None
+    found = dimensions(policy.spec["ScalableDimension"], policy.spec["ResourceId"]) or {}
+    return policy.account, policy.region, tuple(sorted(found.items()))

@@ -126,6 +126,7 @@ class Publisher:
                 tuple(c["ContainerHostname"] for c in v["Containers"]), v.get("Routing") == "RANDOM",
                 v.get("Shadow", False), v["Direct"], (v.get("Serverless") or {}).get("MaxConcurrency", 0),
                 name_of(row, serving) if fleet.multi_model(v) else "",
+                provisioned=(v.get("Serverless") or {}).get("ProvisionedConcurrency") or 0,
             )
             for v in serving["variants"]
         )  # fmt: skip
@@ -168,7 +169,8 @@ def signature(row_private: Json) -> str:
 def _fleet_signature(serving: Json) -> str:
     ready = sorted(f"{k}.{s['attempt']}" for k, s in serving["slots"].items() if s.get("ready"))
     weights = [
-        f"{v['VariantName']}={v['Weight']}/{(v.get('Serverless') or {}).get('MaxConcurrency')}"
+        f"{v['VariantName']}={v['Weight']}/{config.get('MaxConcurrency')}/{config.get('ProvisionedConcurrency')}"
         for v in serving["variants"]
+        for config in (v.get("Serverless") or {},)
     ]
     return f"{serving['number']}:{','.join(ready)}:{','.join(weights)}"
