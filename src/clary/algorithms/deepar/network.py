@@ -22,7 +22,7 @@ class Network(nn.Module):
         self.categories = nn.ModuleList(nn.Embedding(c, min(width, (c + 1) // 2 + 1)) for c in cardinality)
         total = inputs + sum(min(width, (c + 1) // 2 + 1) for c in cardinality) + 2
         self.recurrent = nn.LSTM(total, cells, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout if layers == 1 else 0.0)  # several layers have it between them
         self.out = nn.Linear(cells, _PARAMETERS[likelihood])
 
     def context(self, categories: Any, level: Any, scale: Any) -> Any:

@@ -145,13 +145,9 @@ class _Learner(Learnt):
         """A step; the scores before it."""
         machine, params = self._machine, self._params
         self._steps += 1
-        used, places = np.unique(rows.indices, return_inverse=True)
-        from scipy.sparse import csr_matrix
-
-        small = csr_matrix((rows.data, places, rows.indptr), shape=(rows.shape[0], len(used)))
+        used, small, squared = _used(rows)
         factors = machine.factors[used]
         crossed = small @ factors
-        squared = small.multiply(small).tocsr()
         scores = (
             machine.bias + small @ machine.linear[used]
             + 0.5 * (crossed**2 - squared @ (factors**2)).sum(axis=1)
@@ -159,7 +155,7 @@ class _Learner(Learnt):
         slopes = (sigmoid(scores) if self._classifies else scores) - labels
         scale = params["rescale_grad"] or 1 / len(labels)
         slopes = slopes * scale
-        turned = small.T.tocsr()
+        turned = small.T
         of_factors = turned @ (slopes[:, None] * crossed) - (squared.T @ slopes)[:, None] * factors
         bias = np.array([machine.bias])
         self._move(bias, slice(None), np.array([slopes.sum()]), self._bias, "bias")
@@ -182,6 +178,22 @@ class _Learner(Learnt):
         level = first[used] / (1 - _FIRST**self._steps)
         spread = np.sqrt(second[used] / (1 - _SECOND**self._steps)) + (params["eps"] or _EPSILON)
         weights[used] -= params[f"{name}_lr"] * level / spread
+
+
+def _used(rows: Any) -> tuple[Any, Any, Any]:
+    """The features that rows have, the rows with these alone, and their squares; full rows are plain arrays."""
+    count, columns = rows.shape
+    if not rows.has_canonical_format:
+        rows.sum_duplicates()
+    if rows.nnz == count * columns:  # arrays are several times as fast
+        full = rows.toarray()
+        return np.arange(columns), full, full**2
+    from scipy.sparse import csr_matrix
+
+    used, places = np.unique(rows.indices, return_inverse=True)
+    shape = count, len(used)
+    small = csr_matrix((rows.data, places, rows.indptr), shape=shape)
+    return used, small, csr_matrix((rows.data**2, places, rows.indptr), shape=shape)
 
 
 class Tally:
