@@ -33,8 +33,8 @@ _MAX_DRAWN = 20_000_000  # numbers that a request may make us draw
 def train(job: Job) -> None:
     """Learn from random windows; the best epoch counts."""
     params, report = job.params, job.report
-    steps = params["context_length"] + params["prediction_length"]
-    deep.begin(params["mini_batch_size"] * steps * 4 * params["num_cells"] ** 2)  # a layer takes all steps at once
+    # of one step: threads meet after each, and where something else wants a core, they wait for each other
+    deep.begin(params["mini_batch_size"] * 4 * params["num_cells"] ** 2)
     frequency = Frequency.of(params["time_freq"])
     series = _read(job, "train", frequency)
     model = Forecaster(_config(params, series, frequency))
