@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -342,14 +343,18 @@ class _Platform(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
-        while self._waiting:
-            items = self._waiting.pop(0)
-            if items[0][0].endswith(IN_PIECES):
-                await self._in_pieces(*items[0])
-            else:
-                answers = [await self._answer(head, body) for head, body in items]
-                self._transport.write(frames.pack(answers))
-        self._task = None
+        try:
+            while self._waiting:
+                items = self._waiting.pop(0)
+                if items[0][0].endswith(IN_PIECES):
+                    await self._in_pieces(*items[0])
+                else:
+                    answers = [await self._answer(head, body) for head, body in items]
+                    self._transport.write(frames.pack(answers))
+            self._task = None
+        except Exception:  # noqa: BLE001  # nobody foresaw it: whoever waits must not wait for ever
+            traceback.print_exc()
+            self._transport.abort()
 
     async def _answer(self, head: bytes, body: bytes) -> Item:
         try:
@@ -408,20 +413,22 @@ class _Models:
 
     async def answer(self, model: str, fields: list[bytes], body: bytes) -> Item:
         """A request to one model, which is loaded first if it is not."""
-        began = time.perf_counter()
-        present = model in self._loaded
-        try:
-            await self._ready(model)
-        except _Refused as error:
-            return _told(error.status, str(error))
-        micros = 0 if present else max(1, int((time.perf_counter() - began) * 1e6))
+        began, micros = time.perf_counter(), 0
         target = fields[4].partition(b":")[2]
         path = b"/models/" + model.encode() + b"/invoke"
-        found = await self._bridge.ask(
-            _invocation(path, fields, body, b"X-Amzn-SageMaker-Target-Model: %b\r\n" % target)
-        )
-        if found.status == 404:  # the container gave it up by itself: the next request loads it again
-            self._loaded.pop(model, None)
+        asked = _invocation(path, fields, body, b"X-Amzn-SageMaker-Target-Model: %b\r\n" % target)
+        for _ in range(2):
+            present = model in self._loaded
+            try:
+                await self._ready(model)
+            except _Refused as error:
+                return _told(error.status, str(error))
+            if not present:
+                micros = max(1, int((time.perf_counter() - began) * 1e6))
+            found = await self._bridge.ask(asked)
+            if found.status != 404:
+                break
+            self._loaded.pop(model, None)  # the container gave it up by itself: it is loaded again
         if not self._keep:
             await self._unload(model)
         head, answer = _item(found)

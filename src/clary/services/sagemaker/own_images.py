@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import platform as machine
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ...clock import now
 from ...executors import files, layers
 from ...executors.archives import ArchiveError
 from ...executors.spec import ProcessSpec
+from ...locks import Turns
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.image_blobs import ImageBlobs, ImageStores
@@ -32,8 +32,7 @@ NOTE = "image"
 _MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine.machine(), machine.machine())
 """What images call machines like this one."""
 _CUT_OFF_SECONDS = 86400.0
-_turns: dict[str, threading.Lock] = {}
-_guard = threading.Lock()
+_turns = Turns()
 
 
 class ImageError(Exception):
@@ -103,9 +102,7 @@ def labels(platform: Platform, digest: str) -> dict[str, str]:
 
 def ensure(platform: Platform, digest: str) -> Image:
     """An image with its files at hand. ImageError when they cannot be."""
-    with _guard:
-        turn = _turns.setdefault(digest, threading.Lock())
-    with turn:
+    with _turns.of(digest):
         place = folder(platform, digest)
         if not (place / "config.json").exists():
             _unpack(platform, digest, place)
@@ -175,9 +172,7 @@ def sweep(platform: Platform, older_than: float) -> int:
                 files.remove(left)
     for path in unpacked.glob("[0-9a-f]*"):
         digest = f"sha256:{path.name}"
-        with _guard:
-            turn = _turns.setdefault(digest, threading.Lock())
-        with turn, contextlib.suppress(OSError):
+        with _turns.of(digest), contextlib.suppress(OSError):
             if digest not in used and path.stat().st_mtime < now() - older_than:
                 gone = path.with_name(f".{path.name}.gone")
                 os.rename(path, gone)

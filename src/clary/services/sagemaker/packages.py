@@ -19,6 +19,7 @@ from ...control.activities import Cancelled
 from ...executors import files
 from ...executors.local import LocalExecutor, explain, uid_of
 from ...executors.spec import Mount, ProcessSpec
+from ...locks import Turns
 from ...provider.platform import Platform
 from ...runtimes.packages import CACHE, CODE, TARGET
 from ..process_environment import system
@@ -40,8 +41,7 @@ _PASSED = (
     "NO_PROXY",
 )
 _TO_UV = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_FIND_LINKS": "UV_FIND_LINKS"}
-_turns: dict[str, threading.Lock] = {}
-_turns_guard = threading.Lock()
+_turns = Turns()
 
 
 class PackagesError(Exception):
@@ -62,8 +62,7 @@ def ensure(
     if not (code / FILE).is_file() and not more:
         return "", ""
     digest = _digest(code, more)
-    with _turns_guard:
-        turn = _turns.setdefault(digest, threading.Lock())
+    turn = _turns.of(digest)
     while not turn.acquire(timeout=0.2):
         if cancel.is_set():
             raise Cancelled
@@ -93,8 +92,7 @@ def sweep(platform: Platform, older_than: float) -> int:
     used = {note.read_text().strip() for note in notes}
     removed = 0
     for path in old:
-        with _turns_guard:
-            turn = _turns.setdefault(path.name, threading.Lock())
+        turn = _turns.of(path.name)
         if path.name in used or not turn.acquire(blocking=False):
             continue
         try:
