@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clary.services.cloudformation import reconcile
-from clary.services.cloudformation.kind import Kind, Made, Work
+from clary.services.cloudformation.kind import Kind, Later, Made, Work
 from clary.services.cloudformation.reconcile import StackReconciler
 from clary.store.rows import Row
 
@@ -21,12 +21,21 @@ class Stack:
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.calls: list[str] = []
 
-        def made(what: str, name: str) -> Made:
+        self.raising = False
+        self.raises: list[Exception] = []  # by the next call
+
+        def called(what: str, name: str) -> None:
             self.calls.append(f"{what} {name}")
+            if self.raises:
+                self.raising = True
+                raise self.raises.pop()
+
+        def made(what: str, name: str) -> Made:
+            called(what, name)
             return Made(name)
 
         kind = Kind(
-            lambda w, p: made("create", w.name), lambda w, i, p: self.calls.append(f"delete {i}"),
+            lambda w, p: made("create", w.name), lambda w, i, p: called("delete", i),
             lambda w, i, o, p: made("update", i), ("fixed",), named="Name",
         )  # fmt: skip
         monkeypatch.setattr(reconcile, "kind_of", {"T::T::T": kind}.__getitem__)
@@ -39,10 +48,13 @@ class Stack:
     def make(self, before: Json | None, props: Json, kind: str = "update", **plan: Any) -> Json:
         """One step with the resource A as it was before; the private part of the row after it."""
         plan = {"kind": kind, "done": [], "replaced": [], **plan}
-        private: Json = {"resources": {"A": before} if before else {}, "events": [], "plan": plan}
+        private: Json = {
+            "resources": {"A": before} if before else {}, "events": [], "plan": plan, "template": "{}", "parameters": {},
+            "shown": {},
+        }  # fmt: skip
         row = Row("Stack", "1", "r", "s", "arn", {})
         self.reconciler._make(row, private, {}, plan, "A", TYPE, props)
-        assert plan["done"] == ["A"]
+        assert self.raising or plan["done"] == ["A"]
         return private
 
 
@@ -85,3 +97,25 @@ def test_going_back_takes_up_what_was_replaced(monkeypatch: pytest.MonkeyPatch) 
     assert stack.calls == []
     assert private["resources"]["A"]["PhysicalResourceId"] == "n"
     assert [r["PhysicalResourceId"] for r in private["plan"]["replaced"]] == ["new"]
+
+
+def test_what_was_half_changed_is_changed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    stack.raises = [AttributeError("nobody foresaw it")]
+    private = stack.make(state("n", v=1), {"v": 2})
+    assert "Internal Failure: AttributeError: nobody foresaw it" in private["events"][-2]["ResourceStatusReason"]
+    assert private["plan"]["kind"] == "update_rollback"
+    stack.raising = False
+    private = stack.make(private["resources"]["A"], {"v": 1}, "update_rollback")
+    assert stack.calls == ["update n", "update n"]
+    assert private["resources"]["A"]["Properties"] == {"v": 1}
+
+
+def test_what_was_half_made_may_take_its_time_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(monkeypatch)
+    stack.raises = [Later({"leaving": True})]
+    private = stack.make({**state("n", "CREATE_IN_PROGRESS", v=1), "old": None}, {"v": 1}, kind="create")
+    assert private["resources"]["A"]["Attributes"] == {"leaving": True}
+    stack.raising = False
+    stack.make(private["resources"]["A"], {"v": 1}, kind="create")
+    assert stack.calls == ["delete n", "delete n", "create n"]

@@ -139,7 +139,7 @@ class StackReconciler:
         state: Json = {
             "ResourceType": resource["Type"], "PhysicalResourceId": before.get("PhysicalResourceId", "") if changed and not replaces else "",
             "ResourceStatus": f"{verb}_IN_PROGRESS", "Timestamp": now(), "Properties": props, "Name": name,
-            "Attributes": before.get("Attributes", {}) if changed else {},
+            "Attributes": ((before if changed else interrupted) or {}).get("Attributes", {}),
             "DeletionPolicy": resource.get("DeletionPolicy", "Delete"),
         }  # fmt: skip
         reason = (
@@ -161,13 +161,19 @@ class StackReconciler:
             else:
                 if interrupted is not None and kind.named and not props.get(kind.named):
                     kind.delete(work, name, given)  # half made, perhaps, and nobody else has its name
+                    work = self._work(row, logical, {**state, "Attributes": {}})
                 made = kind.create(work, given)
+        except Later as later:  # what was half made is being removed
+            private["resources"][logical] = {**private["resources"][logical], "Attributes": later.attributes}
+            return _LOOK_SECONDS
         except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             text = _words(error)
-            private["resources"][logical] = {
-                **(old or state),
-                "ResourceStatus": f"{verb}_FAILED" if old is None else old["ResourceStatus"],
-            }
+            if old is not None and changed and not replaces:  # half changed, perhaps: going back changes it again
+                private["resources"][logical] = {**old, "Properties": props, "ResourceStatus": "UPDATE_FAILED"}
+            elif old is not None:
+                private["resources"][logical] = old
+            else:
+                private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED"}
             event(row, private, logical, state["PhysicalResourceId"], resource["Type"], f"{verb}_FAILED", text, props)
             return self._failed(row, private, status, plan, [logical], text)
         if not changed:
