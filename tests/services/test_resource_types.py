@@ -316,6 +316,14 @@ def test_an_endpoint_with_its_scaling(platform: Platform, name: str, model_data:
     update(platform, name, {**first, **then}, Tags=[{"Key": "team", "Value": "x"}, {"Key": "own", "Value": "2"}])
     tags = client.list_tags(ResourceArn=found["Endpoint"])["Tags"]
     assert sorted((t["Key"], t["Value"]) for t in tags) == [("own", "1"), ("team", "x")]
+    shown = platform.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]["Tags"]
+    assert sorted(t["Key"] for t in shown) == ["own", "team"]
+    broken = {**first, **then, "Bad": resource("Logs::LogGroup", Retention=7)}
+    failed = update(platform, name, broken, Tags=[{"Key": "team", "Value": "y"}])
+    assert failed["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE", why(platform, name)
+    assert sorted((t["Key"], t["Value"]) for t in failed["Tags"]) == [("own", "2"), ("team", "x")]
+    tags = client.list_tags(ResourceArn=found["Endpoint"])["Tags"]
+    assert sorted((t["Key"], t["Value"]) for t in tags) == [("own", "1"), ("team", "x")]
     remove(platform, name)
     assert client.list_endpoints(NameContains=name)["Endpoints"] == []
 

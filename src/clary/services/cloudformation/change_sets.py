@@ -186,7 +186,6 @@ def execute_change_set(ctx: Context, request: Json) -> Json:
     spec = {
         **stack.spec,
         "Capabilities": row.spec["Capabilities"],
-        "Tags": row.spec["Tags"] or stack.spec.get("Tags", []),
     }
     if row.spec.get("RoleARN"):
         spec["RoleARN"] = row.spec["RoleARN"]

@@ -90,7 +90,7 @@ class StackReconciler:
                 else:
                     resource = document["Resources"][logical]
                     props: Json = names.resolve(resource.get("Properties") or {}) or {}
-                    props = schemas.tagged(resource["Type"], props, row.spec.get("Tags") or [])
+                    props = schemas.tagged(resource["Type"], props, plan.get("tags", row.spec.get("Tags") or []))
         except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             return self._failed(row, private, status, plan, [], _words(error)), False
         if logical is None:
@@ -233,6 +233,7 @@ class StackReconciler:
             "original": plan.get("original", ""),
             "parameters": plan["parameters"],
             "shown": plan["shown"],
+            "tags": plan.get("tags", []),
         }
         if plan["kind"] == "create":
             self._state(row, private, status, "CREATE_COMPLETE")

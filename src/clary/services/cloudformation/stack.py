@@ -73,8 +73,14 @@ def going_back(private: Json, plan: Json, description: str) -> Json:
     return {
         "kind": "update_rollback", "template": private["template"], "original": private.get("original", ""),
         "parameters": private["parameters"], "shown": private["shown"], "done": [], "description": description,
-        "replaced": plan.get("replaced", []),
+        "replaced": plan.get("replaced", []), "tags": private.get("tags", []),
     }  # fmt: skip
+
+
+def tags_now(row: Row) -> list[Json]:
+    """The tags that a stack has; those of an update that is under way are its when it is done."""
+    found: list[Json] = row.private["tags"] if "tags" in row.private else row.spec.get("Tags") or []
+    return found
 
 
 def _secret(context: Context, reference: str) -> str:

@@ -14,7 +14,7 @@ from . import cloudformation, transforms
 from . import template as templates
 from .intrinsics import check_rules, order
 from .kind import tags_of
-from .stack import body_of, capabilities, check_types, event, find, going_back, static_scope
+from .stack import body_of, capabilities, check_types, event, find, going_back, static_scope, tags_now
 
 Json = dict[str, Any]
 _KEPT = ("NotificationARNs", "TimeoutInMinutes", "Capabilities", "RoleARN", "StackPolicyBody")
@@ -61,7 +61,7 @@ def planned(ctx: Context, row: Row, kind: str, request: Json, body: str) -> Json
     on_failure = request.get("OnFailure") or ("DO_NOTHING" if request.get("DisableRollback") else "ROLLBACK")
     return {
         "kind": kind, "template": body, "original": original, "parameters": parameters, "shown": shown, "done": [], "on_failure": on_failure,
-        "description": document.get("Description", ""),
+        "description": document.get("Description", ""), "tags": wanted_tags(row, request),
     }  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def update_stack(ctx: Context, request: Json) -> Json:
     plan = planned(ctx, row, "update", request, body)
     if not changes(row, plan) and not retagged(row, request):
         raise ValidationError("No updates are to be performed.")
-    row = ctx.tx.rows.save(row, spec={**row.spec, **{k: request[k] for k in (*_KEPT, "Tags") if k in request}})
+    row = ctx.tx.rows.save(row, spec={**row.spec, **{k: request[k] for k in _KEPT if k in request}})
     plan["replaced"] = (row.private.get("interrupted") or {}).get("replaced", [])
     begin(ctx, row, plan, "UPDATE_IN_PROGRESS")
     return {"StackId": row.arn}
@@ -177,9 +177,16 @@ def changes(row: Row, plan: Json) -> bool:
     return any(before.get(p) != after.get(p) for p in parts) or row.private["parameters"] != plan["parameters"]
 
 
+def wanted_tags(row: Row, request: Json) -> list[Json]:
+    """The tags that a request wants; none for a change set means as they are, which is what ``deploy`` says then."""
+    keeps = "Tags" not in request or (not request["Tags"] and "ChangeSetName" in request)
+    found: list[Json] = tags_now(row) if keeps else request["Tags"]
+    return found
+
+
 def retagged(row: Row, request: Json) -> bool:
     """Whether a request gives a stack other tags."""
-    return "Tags" in request and tags_of(request) != tags_of(row.spec)
+    return tags_of({"Tags": wanted_tags(row, request)}) != tags_of({"Tags": tags_now(row)})
 
 
 @cloudformation.operation

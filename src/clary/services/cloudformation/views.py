@@ -12,7 +12,7 @@ from ...store.database import Transaction
 from ...store.rows import Row
 from . import cloudformation, transforms
 from . import template as templates
-from .stack import body_of, find, lookup
+from .stack import body_of, find, lookup, tags_now
 from .stacks import imports
 
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ def _shown(row: Row) -> Json:
     status = {k: v for k, v in row.status.items() if v not in ("", [], None)}
     shown = {
         **status, "StackName": row.spec.get("StackName", row.name) if row.kind == "Stack" else row.arn.partition(":stack/")[2].partition("/")[0],
-        "StackId": row.arn.partition("#")[0], "CreationTime": row.created, "Tags": row.spec.get("Tags") or [],
+        "StackId": row.arn.partition("#")[0], "CreationTime": row.created, "Tags": tags_now(row),
         "NotificationARNs": row.spec.get("NotificationARNs") or [], "RollbackConfiguration": {},
         "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
     }  # fmt: skip
