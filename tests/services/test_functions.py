@@ -13,6 +13,8 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -117,6 +119,18 @@ def test_a_function_runs_and_stays_warm(platform: Platform, name: str) -> None:
     with pytest.raises(ClientError, match="Function not found") as missing:
         call(client, name)
     assert missing.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+def test_code_is_had_by_a_link(platform: Platform, name: str) -> None:
+    data = archive(index="def handler(event, context): return 1")
+    client = create(platform, name, "def handler(event, context): return 1")
+    layer = client.publish_layer_version(LayerName=name, Content={"ZipFile": data})
+    found = client.get_layer_version(LayerName=name, VersionNumber=layer["Version"])
+    for link in (client.get_function(FunctionName=name)["Code"]["Location"], found["Content"]["Location"]):
+        with urlopen(link, timeout=10) as answer, zipfile.ZipFile(io.BytesIO(answer.read())) as packed:
+            assert packed.read("index.py") == b"def handler(event, context): return 1"
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(link[:-4] + "AAAA", timeout=10)
 
 
 FAULTS = """

@@ -76,7 +76,7 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
     return {
         "/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics,
         "/_clary/coverage": coverage, "/_clary/reset": reset,
-        "/_clary/spot/interrupt": interrupt,
+        "/_clary/spot/interrupt": interrupt, **platform.services.get("pages", {}),
     }  # fmt: skip
 
 

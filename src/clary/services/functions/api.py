@@ -14,7 +14,7 @@ from ...provider.context import Context
 from ...provider.errors import coded
 from ...store.database import Transaction
 from ...store.rows import Row
-from . import code, functions, layers, node
+from . import code, downloads, functions, layers, node
 from .naming import LATEST, arn, conflict, find, find_version, invalid, parse
 
 Json = dict[str, Any]
@@ -242,7 +242,7 @@ def get_function(ctx: Context, request: Json) -> Json:
     base, _ = find(ctx, named.name)
     answer: Json = {
         "Configuration": _qualified(ctx, row, named.qualifier),
-        "Code": {"RepositoryType": "S3"},
+        "Code": {"RepositoryType": "S3", "Location": downloads.link(ctx, row.spec["CodeSha256"])},
     }
     if tags := ctx.tx.tags.of(base.arn):
         answer["Tags"] = tags

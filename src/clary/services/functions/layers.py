@@ -14,7 +14,7 @@ from ...clock import now
 from ...provider.context import Context
 from ...provider.platform import Platform
 from ...store.rows import Row
-from . import code, functions
+from . import code, downloads, functions
 from .naming import invalid, not_found
 
 Json = dict[str, Any]
@@ -46,7 +46,7 @@ async def publish_layer_version(ctx: Context, request: Json) -> Json:
         ctx.tx.rows.add(
             Row("LayerVersion", ctx.account, ctx.region, f"{name}:{number}", f"{layer}:{number}", spec, created=now())
         )
-        return _shown(spec)
+        return _with_link(ctx, spec)
 
     return await write(ctx, work)
 
@@ -61,6 +61,12 @@ def _shown(spec: Json) -> Json:
     return {k: v for k, v in spec.items() if v is not None and k != "CodeSha256"}
 
 
+def _with_link(ctx: Context, spec: Json) -> Json:
+    """A version, and where its archive is."""
+    found = _shown(spec)
+    return {**found, "Content": {**found["Content"], "Location": downloads.link(ctx, spec["CodeSha256"])}}
+
+
 def _versions(ctx: Context, name: str) -> list[Row]:
     rows = ctx.tx.rows.list("LayerVersion", ctx.account, ctx.region)
     return sorted((r for r in rows if r.name.startswith(f"{name}:")), key=lambda r: -int(r.spec["Version"]))
@@ -72,7 +78,7 @@ def get_layer_version(ctx: Context, request: Json) -> Json:
     name, number = _name(request["LayerName"]), request["VersionNumber"]
     if (row := ctx.get("LayerVersion", f"{name}:{number}")) is None:
         raise not_found("The resource you requested does not exist.")
-    return _shown(row.spec)
+    return _with_link(ctx, row.spec)
 
 
 @functions.operation
