@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.platform import Platform
+from tests.platform import Platform, until
 
 from .test_cloudformation import make, outputs, settled, why
 
@@ -326,6 +326,25 @@ def test_an_endpoint_with_its_scaling(platform: Platform, name: str, model_data:
     assert sorted((t["Key"], t["Value"]) for t in tags) == [("own", "1"), ("team", "x")]
     remove(platform, name)
     assert client.list_endpoints(NameContains=name)["Endpoints"] == []
+
+
+def test_an_endpoint_that_is_being_made_goes_with_its_stack(platform: Platform, name: str, model_data: str) -> None:
+    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
+    role = f"arn:aws:iam::{platform.client('sts').get_caller_identity()['Account']}:role/{name}"
+    variant = {"VariantName": "v", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, "InitialVariantWeight": 1}
+    resources = {
+        "Model": resource("SageMaker::Model", ExecutionRoleArn=role, PrimaryContainer={"Image": image, "ModelDataUrl": model_data}),
+        "Config": resource(
+            "SageMaker::EndpointConfig", ProductionVariants=[{**variant, "ModelName": {"Fn::GetAtt": "Model.ModelName"}}]
+        ),
+        "Endpoint": resource("SageMaker::Endpoint", EndpointConfigName={"Fn::GetAtt": "Config.EndpointConfigName"}),
+    }  # fmt: skip
+    client = platform.client("cloudformation")
+    made = client.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
+    until(lambda: "Endpoint CREATE_IN_PROGRESS Resource creation Initiated" in why(platform, name), what="it is begun")
+    client.delete_stack(StackName=name)
+    assert settled(platform, made["StackId"])["StackStatus"] == "DELETE_COMPLETE", why(platform, made["StackId"])
+    assert platform.client("sagemaker").list_endpoints(NameContains=name[:8])["Endpoints"] == []
 
 
 def test_what_a_type_does_not_have_is_refused(platform: Platform, name: str) -> None:

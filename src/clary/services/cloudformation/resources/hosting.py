@@ -102,26 +102,44 @@ def _component_ready(work: Work, arn: str) -> Made | None:
     return Made(arn, attributes) if found["InferenceComponentStatus"] == "InService" else None
 
 
-def _gone(thing: str, waits: bool = False) -> Callable[[Work, str, Json], None]:
-    """Removes a model, a configuration, an endpoint …, and waits until those that take their time are gone."""
-    member = "".join(part.capitalize() for part in thing.split("_")) + "Name"
+_BUSY = ("Creating", "Updating", "RollingBack")
+_SETTLING = "settling"  # it is asked to go once it has become what it was asked to be before
+
+
+def _gone(thing: str) -> Callable[[Work, str, Json], None]:
+    """Removes a model or a configuration."""
+    member = f"{_words(thing)}Name"
 
     def delete(work: Work, physical: str, props: Json) -> None:
-        client, name = work.client("sagemaker"), {member: work.name}
-        if LEAVING not in work.before:
-            gone(getattr(client, f"delete_{thing}"), **name)
-        elif not _is_there(client, thing, name):
-            return
-        if waits:
+        gone(getattr(work.client("sagemaker"), f"delete_{thing}"), **{member: work.name})
+
+    return delete
+
+
+def _gone_in_time(thing: str) -> Callable[[Work, str, Json], None]:
+    """Removes an endpoint or an inference component: what is under way ends first, and then it takes its time to go."""
+    words = _words(thing)
+
+    def state(work: Work) -> str:
+        found: list[str] = []
+        describe = getattr(work.client("sagemaker"), f"describe_{thing}")
+        gone(lambda **name: found.append(describe(**name)[f"{words}Status"]), **{f"{words}Name": work.name})
+        return found[0] if found else ""
+
+    def delete(work: Work, physical: str, props: Json) -> None:
+        now = state(work)
+        if work.before.get(LEAVING, _SETTLING) == _SETTLING:
+            if now in _BUSY:
+                raise Later({**work.before, LEAVING: _SETTLING})
+            gone(getattr(work.client("sagemaker"), f"delete_{thing}"), **{f"{words}Name": work.name})
+        if now:
             raise Later({**work.before, LEAVING: True})
 
     return delete
 
 
-def _is_there(client: object, thing: str, name: dict[str, str]) -> bool:
-    there: list[bool] = []
-    gone(lambda **params: there.append(bool(getattr(client, f"describe_{thing}")(**params))), **name)
-    return bool(there)
+def _words(thing: str) -> str:
+    return "".join(part.capitalize() for part in thing.split("_"))
 
 
 # ---- auto scaling ----------------------------------------------------------------------------------------------------
@@ -177,10 +195,10 @@ KINDS: dict[str, Kind] = {
         _endpoint_config, _gone("endpoint_config"), _retagged, named="EndpointConfigName", limit=63
     ),
     "AWS::SageMaker::Endpoint": Kind(
-        _endpoint, _gone("endpoint", waits=True), _changed_endpoint, named="EndpointName", limit=63, ready=_endpoint_ready
+        _endpoint, _gone_in_time("endpoint"), _changed_endpoint, named="EndpointName", limit=63, ready=_endpoint_ready
     ),
     "AWS::SageMaker::InferenceComponent": Kind(
-        _component, _gone("inference_component", waits=True), _changed_component, ("EndpointName", "VariantName"),
+        _component, _gone_in_time("inference_component"), _changed_component, ("EndpointName", "VariantName"),
         named="InferenceComponentName", limit=63, ready=_component_ready,
     ),
     "AWS::ApplicationAutoScaling::ScalableTarget": Kind(_target, _no_target, _changed_target, ignores=("Tags",)),
