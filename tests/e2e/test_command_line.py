@@ -78,7 +78,7 @@ def test_status_logs_and_doctor(sqlite_platform: Platform, name: str) -> None:
     log = [CLARY, "logs", name, "--endpoint"]
     until(lambda: "Model loaded" in run(log, sqlite_platform.environment).stdout, what="the replica's log")
     missing = run([CLARY, "logs", "nothing-of-that-name"], sqlite_platform.environment, check=False)
-    assert "there is no training job and no endpoint" in missing.stderr
+    assert "there is no training job, endpoint, inference component or function" in missing.stderr
     doctor = run([CLARY, "doctor"], sqlite_platform.environment).stdout
     assert "FAIL" not in doctor
     assert "a signed call was answered" in doctor

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import bucket, csv, deploy, job, table, train
-from tests.platform import CLARY, Platform, run
+from tests.platform import CLARY, Platform, run, until
 from tests.services.test_http_apis import ask
 
 from .test_clients import environment
@@ -86,6 +86,14 @@ def test_a_function_is_made_and_invoked(sqlite_platform: Platform, tmp_path: Pat
         str(tmp_path / "out.json"),
     )  # fmt: skip
     assert json.loads((tmp_path / "out.json").read_text()) == {"hello": "you"}
+    until(lambda: "REPORT RequestId" in logs(sqlite_platform, "cli-function"), what="the function's log")
+    assert "\n\n" not in logs(sqlite_platform, "cli-function")
+    assert "START RequestId" in logs(sqlite_platform, "/aws/lambda/cli-function")
+
+
+def logs(platform: Platform, name: str) -> str:
+    found = run([CLARY, "logs", name], platform.environment, check=False)
+    return found.stdout
 
 
 def test_a_program_in_javascript(sqlite_platform: Platform, endpoint: str) -> None:

@@ -13,21 +13,24 @@ from .platform import CallError, Running, running
 
 Json = dict[str, Any]
 _POLL_SECONDS = 0.3
+_GROUPS = ("/aws/sagemaker/InferenceComponents", "/aws/lambda")
 _OCTAL = re.compile(r"#(0[0-3][0-7])")
 
 
 @click.command("logs")
 @click.argument("name")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (an endpoint's log: until Ctrl-C).")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends (other logs: until Ctrl-C).")
 @click.option("--endpoint", "of_endpoint", is_flag=True, help="The endpoint's log, when a job has the same name.")
 @click.option("--raw", is_flag=True, help="Print events as stored, control characters escaped.")
 def command(name: str, follow: bool, of_endpoint: bool, raw: bool) -> None:
-    """Show the log of a training job or an endpoint.
+    """Show the log of a training job, an endpoint, an inference component or a function; or any log group.
 
     \b
     Examples:
       clary logs my-training-job
       clary logs my-endpoint -f
+      clary logs my-function
+      clary logs /my/log-group
     """
     platform = running()
     group, prefix, job = _find(platform, name, of_endpoint)
@@ -54,15 +57,30 @@ def _print(reader: _Reader, over: Callable[[], bool]) -> None:
 
 def _find(platform: Running, name: str, of_endpoint: bool) -> tuple[str, str, bool]:
     """The log group, the prefix of its streams, and whether it is a job's. Lists are asked: a Describe may wait."""
+    if name.startswith("/"):
+        return _group(platform, [name], name), "", False
     named = {"NameContains": name, "MaxResults": 100}
     if not of_endpoint:
         jobs = platform.call("sagemaker", "SageMaker.ListTrainingJobs", {**named, "SortOrder": "Descending"})
         if any(j["TrainingJobName"] == name for j in jobs["TrainingJobSummaries"]):
             return "/aws/sagemaker/TrainingJobs", f"{name}/", True
     endpoints = platform.call("sagemaker", "SageMaker.ListEndpoints", named)["Endpoints"]
-    if not any(e["EndpointName"] == name for e in endpoints):
-        raise click.ClickException(f"there is no training job and no endpoint named {name!r}. See: clary status")
-    return f"/aws/sagemaker/Endpoints/{name}", "", False
+    if any(e["EndpointName"] == name for e in endpoints):
+        return f"/aws/sagemaker/Endpoints/{name}", "", False
+    return _group(platform, [f"{place}/{name}" for place in _GROUPS], name), "", False
+
+
+def _group(platform: Running, candidates: list[str], name: str) -> str:
+    """The first of these log groups that there is."""
+    for group in candidates:
+        asked = {"logGroupNamePrefix": group}
+        groups = platform.call("logs", "Logs_20140328.DescribeLogGroups", asked)["logGroups"]
+        if any(g["logGroupName"] == group for g in groups):
+            return group
+    raise click.ClickException(
+        f"there is no training job, endpoint, inference component or function named {name!r} that has printed anything. "
+        "See: clary status"
+    )
 
 
 def _ended(platform: Running, name: str) -> bool:
@@ -105,7 +123,7 @@ class _Reader:
                 params["nextToken"] = self._tokens[name]
             page = self._call("GetLogEvents", params)
             for event in page["events"]:
-                text = event["message"]
+                text = event["message"].removesuffix("\n")
                 click.echo(label + (text if self._raw else _OCTAL.sub(lambda m: chr(int(m[1], 8)), text)))
             self._tokens[name] = page["nextForwardToken"]
             if not page["events"]:
