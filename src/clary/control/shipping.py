@@ -93,7 +93,10 @@ class Shipper:
             source.quiet += 1
             return False
         async with source.lock:
-            moved = await asyncio.to_thread(self._move, source, final)
+            try:
+                moved = await asyncio.to_thread(self._move, source, final)
+            except FileNotFoundError:  # its folder was removed just now
+                return False
         source.quiet = 0 if moved else source.quiet + 1
         return moved
 
