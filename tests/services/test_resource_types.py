@@ -56,6 +56,10 @@ def remove(platform: Platform, name: str) -> None:
 
 
 def test_buckets_and_repositories(platform: Platform, name: str) -> None:
+    kept = {
+        "Id": "k", "Status": "Enabled", "Prefix": "p/", "TagFilters": [{"Key": "t", "Value": "v"}], "ObjectSizeGreaterThan": "9",
+        "NoncurrentVersionTransitions": [{"StorageClass": "GLACIER", "TransitionInDays": "3"}],
+    }  # fmt: skip
     rules = {"CorsRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"], "MaxAge": "60"}]}
     found = stays(
         platform, name,
@@ -65,6 +69,7 @@ def test_buckets_and_repositories(platform: Platform, name: str) -> None:
                 VersioningConfiguration={"Status": "Enabled"}, Tags=[{"Key": "a", "Value": "1"}],
                 LifecycleConfiguration={"Rules": [{"Id": "old", "Status": "Enabled", "ExpirationInDays": "7"}]},
             ),
+            "Kept": resource("S3::Bucket", LifecycleConfiguration={"Rules": [kept]}),
             "Repository": resource("ECR::Repository", ImageTagMutability="IMMUTABLE", RepositoryPolicyText=policy("ecr:*")),
         },
         {
@@ -73,6 +78,10 @@ def test_buckets_and_repositories(platform: Platform, name: str) -> None:
         },
     )  # fmt: skip
     s3, bucket = platform.client("s3"), found["Bucket"]
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=found["Kept"])["Rules"]
+    wanted = {"Prefix": "p/", "Tags": [{"Key": "t", "Value": "v"}], "ObjectSizeGreaterThan": 9}
+    assert rule["Filter"]["And"] == wanted
+    assert rule["NoncurrentVersionTransitions"] == [{"NoncurrentDays": 3, "StorageClass": "GLACIER"}]
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "b", "Value": "2"}]
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Suspended"
     for operation in ("get_bucket_cors", "get_bucket_website", "get_bucket_lifecycle_configuration"):
@@ -196,6 +205,7 @@ def test_a_rest_api(platform: Platform, name: str) -> None:
             "Model": resource("ApiGateway::Model", **api, Name="M", Schema={"type": "object"}),
             "Check": resource("ApiGateway::RequestValidator", **api, Name="c", ValidateRequestBody="true"),
             "Deployment": {**resource("ApiGateway::Deployment", **api), **deployed},
+            "Another": {**resource("ApiGateway::Deployment", **api, StageName="w", StageDescription={"ThrottlingBurstLimit": "3"}), **deployed},
             "Stage": resource("ApiGateway::Stage", **stage, Variables={"v": "1"}),
             "Key": resource("ApiGateway::ApiKey", Enabled="true"),
             "Plan": resource("ApiGateway::UsagePlan", ApiStages=places, Quota=quota, Throttle={"RateLimit": "5"}),
@@ -220,6 +230,7 @@ def test_a_rest_api(platform: Platform, name: str) -> None:
     assert kept["apiKeyRequired"] and "two" in json.dumps(kept["methodIntegration"])
     assert json.loads(client.get_model(**its, modelName="M")["schema"]) == {"type": "array"}
     assert not client.get_request_validator(**its, requestValidatorId=found["Check"])["validateRequestBody"]
+    assert client.get_stage(**its, stageName="w")["methodSettings"]["*/*"]["throttlingBurstLimit"] == 3
     shown = client.get_stage(**its, stageName="v")
     assert shown.get("variables", {}) == {} and shown["methodSettings"]["*/*"]["throttlingBurstLimit"] == 7
     assert not client.get_api_key(apiKey=found["Key"])["enabled"]

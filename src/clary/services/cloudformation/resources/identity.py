@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..kind import Failed, Json, Kind, Made, Work, gone, only, retag, tag_list, text_of
@@ -64,13 +65,18 @@ def _changed_role(work: Work, name: str, old: Json, props: Json) -> Made:
     return Made(name, {"Arn": found["Arn"], "RoleId": found["RoleId"]})
 
 
-def _no_role(work: Work, name: str, props: Json) -> None:
-    iam = work.client("iam")
-    try:
-        _strip(iam, "role", name)
-    except iam.exceptions.NoSuchEntityException:
-        return
-    gone(iam.delete_role, RoleName=name)
+def _no_holder(holder: str) -> Callable[[Work, str, Json], None]:
+    """Removes a role or a user with its policies."""
+
+    def delete(work: Work, name: str, props: Json) -> None:
+        iam = work.client("iam")
+        try:
+            _strip(iam, holder, name)
+        except iam.exceptions.NoSuchEntityException:
+            return
+        gone(getattr(iam, f"delete_{holder}"), **{f"{holder.capitalize()}Name": name})
+
+    return delete
 
 
 def _user(work: Work, props: Json) -> Made:
@@ -85,15 +91,6 @@ def _changed_user(work: Work, name: str, old: Json, props: Json) -> Made:
         iam.update_user(UserName=name, NewPath=props.get("Path", "/"))
     _sync(iam, "user", name, old, props)
     return Made(name, {"Arn": iam.get_user(UserName=name)["User"]["Arn"]})
-
-
-def _no_user(work: Work, name: str, props: Json) -> None:
-    iam = work.client("iam")
-    try:
-        _strip(iam, "user", name)
-    except iam.exceptions.NoSuchEntityException:
-        return
-    gone(iam.delete_user, UserName=name)
 
 
 # ---- policies by themselves ------------------------------------------------------------------------------------------
@@ -222,7 +219,9 @@ def _no_access_key(work: Work, physical: str, props: Json) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "AWS::IAM::Role": Kind(_role, _no_role, _changed_role, named="RoleName", limit=64),
+    "AWS::IAM::Role": Kind(
+        _role, _no_holder("role"), _changed_role, named="RoleName", limit=64, ignores=("PermissionsBoundary",)
+    ),
     "AWS::IAM::Policy": Kind(
         lambda w, p: _put_inline(w, "", {}, p), lambda w, i, p: _drop_inline(w.client("iam"), p, {}), _put_inline,
         ignores=("Groups",),
@@ -233,7 +232,10 @@ KINDS: dict[str, Kind] = {
         _managed_policy, _no_managed_policy, _changed_managed_policy, named="ManagedPolicyName", limit=128,
         ignores=("Groups",),
     ),
-    "AWS::IAM::User": Kind(_user, _no_user, _changed_user, named="UserName", limit=64, ignores=("Groups", "LoginProfile")),
+    "AWS::IAM::User": Kind(
+        _user, _no_holder("user"), _changed_user, named="UserName", limit=64,
+        ignores=("Groups", "LoginProfile", "PermissionsBoundary"),
+    ),
     "AWS::IAM::InstanceProfile": Kind(_profile, _no_profile, _changed_profile, named="InstanceProfileName", limit=128),
     "AWS::IAM::AccessKey": Kind(_access_key, _no_access_key, _changed_access_key),
 }  # fmt: skip

@@ -182,12 +182,13 @@ _STAGE_PATHS = {"Description": "/description", "TracingEnabled": "/tracingEnable
 _SETTINGS = {
     "ThrottlingRateLimit": "throttling/rateLimit", "ThrottlingBurstLimit": "throttling/burstLimit",
     "MetricsEnabled": "metrics/enabled", "LoggingLevel": "logging/loglevel", "DataTraceEnabled": "logging/dataTrace",
+    "CachingEnabled": "caching/enabled",
 }  # fmt: skip
 
 
 def _settings(props: Json) -> Json:
-    """The settings of a stage's methods, by the path that each has in patches."""
-    found: Json = {}
+    """The settings of a stage's methods, by the path that each has in patches; a deployment's stage has some of all."""
+    found: Json = {f"/*/*/{path}": props[name] for name, path in _SETTINGS.items() if name in props}
     for setting in props.get("MethodSettings") or ():
         resource = setting.get("ResourcePath", "/*").lstrip("/").replace("/", "~1") or "~1"
         method = f"{resource}/{setting.get('HttpMethod', '*')}"

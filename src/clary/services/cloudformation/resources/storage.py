@@ -80,7 +80,7 @@ def _lifecycle_rule(given: Json) -> Json:
     rule = only(given, "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
     if "Id" in given:
         rule["ID"] = given["Id"]
-    rule["Filter"] = {"Prefix": given.get("Prefix", "")}
+    rule["Filter"] = _lifecycle_filter(given)
     expiration = {
         "ExpirationInDays": "Days",
         "ExpirationDate": "Date",
@@ -93,11 +93,36 @@ def _lifecycle_rule(given: Json) -> Json:
     names = {"TransitionInDays": "Days", "TransitionDate": "Date"}
     if transitions := given.get("Transitions") or ([given["Transition"]] if "Transition" in given else []):
         rule["Transitions"] = [_renamed(each, names) for each in transitions]
+    one = [given["NoncurrentVersionTransition"]] if "NoncurrentVersionTransition" in given else []
+    if transitions := given.get("NoncurrentVersionTransitions") or one:
+        names = {"TransitionInDays": "NoncurrentDays"}
+        rule["NoncurrentVersionTransitions"] = [_renamed(each, names) for each in transitions]
     return rule
 
 
+def _lifecycle_filter(given: Json) -> Json:
+    """Which objects a rule means; several conditions must hold together."""
+    conditions: Json = {n: int(given[n]) for n in ("ObjectSizeGreaterThan", "ObjectSizeLessThan") if n in given}
+    tags = given.get("TagFilters") or []
+    if not conditions and not tags:
+        return {"Prefix": given.get("Prefix", "")}
+    if given.get("Prefix"):
+        conditions["Prefix"] = given["Prefix"]
+    if len(conditions) + len(tags) == 1:
+        return {"Tag": tags[0]} if tags else conditions
+    return {"And": {**conditions, **({"Tags": tags} if tags else {})}}
+
+
 def _replication(given: Json) -> Json:
-    return {**given, "Rules": [_renamed(rule, {"Id": "ID"}) for rule in given["Rules"]]}
+    rules = []
+    for given_rule in given["Rules"]:
+        rule = _renamed(given_rule, {"Id": "ID"})
+        if wanted := rule.get("Filter"):
+            rule["Filter"] = _renamed(wanted, {"TagFilter": "Tag"})
+            if every := wanted.get("And"):
+                rule["Filter"]["And"] = _renamed(every, {"TagFilters": "Tags"})
+        rules.append(rule)
+    return {**given, "Rules": rules}
 
 
 def _renamed(given: Json, names: dict[str, str]) -> Json:
