@@ -60,12 +60,17 @@ class Platform:
         self.clients.clear()
         run([CLARY, "down"], self.environment)
 
-    def kill(self) -> None:
-        """End every process of it at once, as a power cut would."""
-        for pid in self.pids():
+    def kill(self, part: str = "") -> None:
+        """End processes at once, all of them as a power cut would, or those of one part.
+
+        They are gone when this returns: until then they may still be handed a request that they never answer.
+        """
+        pids = self.pids(part)
+        assert pids, f"no process of {part or 'the platform'}"
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until(lambda: not self.pids(), what="the killed processes are gone")
+        until(lambda: not set(pids if part else self.pids()) & set(self.pids(part)), what=f"{part or 'all'} is gone")
 
     def pids(self, part: str = "") -> list[int]:
         """The platform's processes (supervisor, zygote, control, front, shims and what they run)."""

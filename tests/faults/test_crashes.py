@@ -29,16 +29,6 @@ print("finished", flush=True)
 """
 
 
-def _kill(platform: Platform, part: str) -> None:
-    """Kill processes, and wait until they are gone: until then they may still be handed a request they never answer."""
-    pids = platform.pids(part)
-    assert pids, f"no process of {part}"
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: not set(pids) & set(platform.pids(part)), what=f"the killed processes of {part} are gone")
-
-
 def _answers(platform: Platform, name: str) -> bool:
     try:
         return bool(predict(platform, name, table()[:1, 1:]))
@@ -58,7 +48,7 @@ def serving(own_platform: Platform, name: str) -> str:
 def test_serving_goes_on_while_control_is_dead(own_platform: Platform, serving: str) -> None:
     runtime = own_platform.client("sagemaker-runtime")
     body = csv(table()[:1, 1:])
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     for _ in range(50):
         assert runtime.invoke_endpoint(EndpointName=serving, ContentType="text/csv", Body=body)["Body"].read()
     sagemaker = own_platform.client("sagemaker")
@@ -103,7 +93,7 @@ def _cwd_log(pid: int) -> str:
 
 
 def test_a_killed_front_comes_back(own_platform: Platform, serving: str) -> None:
-    _kill(own_platform, "clary.serving.front")
+    own_platform.kill("clary.serving.front")
     until(lambda: _answers(own_platform, serving), what="the front answers again")
 
 
@@ -153,7 +143,7 @@ def test_a_running_job_is_followed_by_the_next_control(own_platform: Platform, n
     )
     sagemaker.create_training_job(**request)
     until(lambda: "started" in messages(own_platform, GROUP, f"{name}/"), what="the job runs")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     folder = next(own_platform.home.glob("runs/job-*/algo-1/ml/checkpoints"))
     (folder / "go").touch()
     found = until(lambda: _over(own_platform, name), what="the job ends")
@@ -244,7 +234,7 @@ def test_kills_in_the_middle_of_many_jobs_lose_and_repeat_none(own_platform: Pla
     for _ in range(4):
         time.sleep(0.15)  # somewhere in the middle of things: the point of this test
         with contextlib.suppress(AssertionError):
-            _kill(own_platform, "clary.server")
+            own_platform.kill("clary.server")
     for each in names:
         found = until(lambda each=each: _over(own_platform, each), 60, what=f"{each} ends")
         assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
@@ -276,7 +266,7 @@ def transform_fn(model, body, content_type, accept):
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
     until(lambda: s3.list_objects_v2(Bucket=name, Prefix="out/")["KeyCount"], what="the first output")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
 
     def status() -> str:
         with contextlib.suppress(ClientError, BotoCoreError):
@@ -306,9 +296,9 @@ def test_a_deployment_outlives_control_and_front(own_platform: Platform, serving
         return bytes(answer["Body"].read()[:1])
 
     until(lambda: ask() == b"{", what="the canary answers")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     assert {ask() for _ in range(50)} == {b"{", b"0"}
-    _kill(own_platform, "clary.serving.front")
+    own_platform.kill("clary.serving.front")
     until(lambda: _tried(ask), what="the front is back")
     assert {ask() for _ in range(50)} == {b"{", b"0"}
     until(lambda: sagemaker.describe_endpoint(EndpointName=serving)["EndpointStatus"] == "InService", what="the end")

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from tests.faults.test_crashes import _kill, _over
+from tests.faults.test_crashes import _over
 from tests.jobs import messages
 from tests.platform import CLARY, Platform, run, until
 from tests.services.test_queue import COUNTS, pool, spot, warm
@@ -49,7 +49,7 @@ def test_an_interruption_outlives_control(own_platform: Platform, name: str) -> 
     own_platform.client("sagemaker").create_training_job(**spot(own_platform, name, COUNTS))
     until(lambda: "BEGAN AT 0" in messages(own_platform, GROUP, f"{name}/"), what="the job runs")
     run([CLARY, "spot", "interrupt", name], own_platform.environment)
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     found = until(lambda: _over(own_platform, name), what="the job ends")
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     assert "Interrupted" in _path(found) and "BEGAN AT 1" in messages(own_platform, GROUP, f"{name}/")
@@ -63,7 +63,7 @@ def test_the_line_outlives_control(own_platform: Platform, name: str) -> None:
         checkpoints = {"S3Uri": f"s3://{name}/{each}"}
         sagemaker.create_training_job(**{**request, "TrainingJobName": each, "CheckpointConfig": checkpoints, "ResourceConfig": whole})  # fmt: skip
     until(lambda: "up" in messages(own_platform, GROUP, f"{name}-a/"), what="the first job runs")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     until(lambda: _secondary(own_platform, f"{name}-b") == "Pending", what="control is back")
     assert messages(own_platform, GROUP, f"{name}-b/") == []
     for each in (f"{name}-a", f"{name}-b"):
@@ -85,7 +85,7 @@ def test_an_installation_is_begun_again_by_the_next_control(own_platform: Platfo
     request = scripted(own_platform, name, REQUIRES, **files)
     own_platform.client("sagemaker").create_training_job(**request)
     until(lambda: list(own_platform.home.glob("runs/packages-*/installer/pid")), what="the installer runs")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     found = until(lambda: _over(own_platform, name), what="the job ends")
     assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
     assert not list(own_platform.home.glob("runs/packages-*"))
@@ -97,7 +97,7 @@ def test_a_warm_pool_outlives_control(own_platform: Platform, name: str) -> None
     sagemaker = own_platform.client("sagemaker")
     sagemaker.create_training_job(**warm(own_platform, name, f"{name}-0", 3600))
     pool(own_platform, f"{name}-0", "Available")
-    _kill(own_platform, "clary.server")
+    own_platform.kill("clary.server")
     sagemaker.create_training_job(**warm(own_platform, name, f"{name}-1", 0))
     until(lambda: _over(own_platform, f"{name}-1"), what="the job ends")
     assert pool(own_platform, f"{name}-0", "Reused")["ReusedByJob"] == f"{name}-1"

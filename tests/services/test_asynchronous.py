@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -106,8 +104,7 @@ def transform_fn(model, body, content_type, accept):
 
     sent = [send(str(n)) for n in range(8)]
     until(lambda: result(own_platform, sent[0]), what="the first result")
-    for pid in own_platform.pids("clary.server"):
-        os.kill(pid, signal.SIGKILL)
+    own_platform.kill("clary.server")
     for number, place in enumerate(sent):
         assert until(lambda place=place: result(own_platform, place), what="every result") == f"{number}!".encode()
     sagemaker = own_platform.client("sagemaker")

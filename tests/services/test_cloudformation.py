@@ -300,8 +300,6 @@ def test_templates_that_cannot_be(sqlite_platform: Platform, name: str, template
 
 
 def test_a_stack_survives_control(sqlite_platform: Platform, name: str) -> None:
-    import os
-    import signal
 
     platform = sqlite_platform
     client = platform.client("cloudformation")
@@ -314,8 +312,7 @@ def test_a_stack_survives_control(sqlite_platform: Platform, name: str) -> None:
         for i in range(12)
     }
     client.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
-    for pid in platform.pids("clary.server"):
-        os.kill(pid, signal.SIGKILL)
+    platform.kill("clary.server")
 
     def done() -> bool:
         try:

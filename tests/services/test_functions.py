@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import io
 import json
-import os
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -421,14 +420,12 @@ def test_permissions(platform: Platform, name: str) -> None:
 
 def test_calls_survive_control(sqlite_platform: Platform, name: str) -> None:
     """Control is killed: the next call runs, and what was queued is run."""
-    import signal
 
     platform = sqlite_platform
     client = create(platform, name, "def handler(e, c):\n    print('got', e)\n    return 'ok'")
     assert call(client, name)[0] == "ok"
     client.invoke(FunctionName=name, InvocationType="Event", Payload=b'"queued"')
-    for pid in platform.pids("clary.server"):
-        os.kill(pid, signal.SIGKILL)
+    platform.kill("clary.server")
 
     def answers() -> bool:
         try:
