@@ -16,9 +16,9 @@ $(UV):
 	@$(PYTHON) -m venv .cache/uv
 	@.cache/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.8'
 
-$(BIN)/.installed: pyproject.toml $(UV)
+$(BIN)/.installed: pyproject.toml requirements/platform.txt $(UV)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	@$(UV) pip install --python $(BIN)/python --editable . --group dev
+	@$(UV) pip install --python $(BIN)/python --constraint requirements/platform.txt --editable . --group dev
 	@touch $@
 
 # What the optional extras bring: libraries of some built-in algorithms. pip rather than uv, for it finds local wheels.
