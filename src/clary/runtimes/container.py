@@ -160,6 +160,7 @@ class _Bridge:
     def release(self, exchange: _Exchange) -> None:
         """Keep a connection for another request."""
         if len(self._idle) < _KEPT_CONNECTIONS:
+            exchange.pause(False)  # its last piece may just have filled the buffer of the one who reads them
             self._idle.append(exchange)
         else:
             exchange.close()
