@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src tests examples bench docs tools
 UV := .cache/uv/bin/uv
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
+MAKEFLAGS += --jobs=2
 
 .PHONY: setup quickstart run check fix test fast bench bench-peers docs clean
 
-setup: $(BIN)/.installed ## the platform and its tools, in .venv
+setup: $(BIN)/.compiled ## the platform and its tools, in .venv
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Clary needs Python 3.11 or newer; name one with: make PYTHON=python3.11 …")'
@@ -19,6 +21,12 @@ $(UV):
 $(BIN)/.installed: pyproject.toml requirements/platform.txt $(UV)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	@$(UV) pip install --python $(BIN)/python --constraint requirements/platform.txt --editable . --group dev
+	@touch $@
+
+# The data plane as machine code, where there is a C compiler.
+$(BIN)/.compiled: $(wildcard src/clary/serving/*.py) tools/compile.py $(BIN)/.installed
+	@echo "Compiling the data plane (once) …"
+	@$(BIN)/python tools/compile.py
 	@touch $@
 
 # What the optional extras bring: libraries of some built-in algorithms. pip rather than uv, for it finds local wheels.
@@ -42,31 +50,31 @@ $(BIN)/.algorithms: requirements/algorithms.txt $(BIN)/.installed
 	@if command -v npm > /dev/null; then npm --prefix .envs/$* ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
 
-quickstart: $(BIN)/.installed .envs/sdk-v2/.installed ## train, deploy and call XGBoost on an empty platform
+quickstart: $(BIN)/.compiled .envs/sdk-v2/.installed ## train, deploy and call XGBoost on an empty platform
 	@$(BIN)/python examples/on_empty_platform.py .envs/sdk-v2/bin/python examples/quickstart.py
 
-run: $(BIN)/.installed ## start the platform in the foreground
+run: $(BIN)/.compiled ## start the platform in the foreground
 	@$(BIN)/clary up
 
 check: $(BIN)/.algorithms ## what must hold before a commit: style, types, import contracts, generated pages
-	@$(BIN)/ruff format --check --quiet src tests examples bench docs
-	@$(BIN)/ruff check --quiet src tests examples bench docs
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python docs/generate.py --check
 
 fix: $(BIN)/.installed ## format, and mend what can be mended
-	@$(BIN)/ruff check --quiet --fix src tests examples bench docs
-	@$(BIN)/ruff format --quiet src tests examples bench docs
+	@$(BIN)/ruff check --quiet --fix $(CODE)
+	@$(BIN)/ruff format --quiet $(CODE)
 	@$(BIN)/python docs/generate.py
 
-test: check .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed .envs/node/.installed .envs/cdk/.installed ## everything
+test: check $(BIN)/.compiled .envs/sdk-v2/.installed .envs/sdk-v3/.installed .envs/cli/.installed .envs/sam/.installed .envs/node/.installed .envs/cdk/.installed ## everything
 	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-fast: $(BIN)/.algorithms ## the tests that need no client environments
+fast: $(BIN)/.algorithms $(BIN)/.compiled ## the tests that need no client environments
 	@$(BIN)/pytest tests/wire tests/services tests/control tests/units tests/algorithms
 
-bench: $(BIN)/.algorithms .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
+bench: $(BIN)/.algorithms $(BIN)/.compiled .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
 	@$(BIN)/python -m bench
 
 PEERS := fastapi ray mlserver litserve bentoml flask mlflow
@@ -76,11 +84,11 @@ PEERS := fastapi ray mlserver litserve bentoml flask mlflow
 	@$(UV) pip install --quiet --python .envs/peer-$*/bin/python --requirements $<
 	@touch $@
 
-bench-peers: $(BIN)/.algorithms $(PEERS:%=.envs/peer-%/.installed) ## InvokeEndpoint beside six other servers; installs them
+bench-peers: $(BIN)/.algorithms $(BIN)/.compiled $(PEERS:%=.envs/peer-%/.installed) ## InvokeEndpoint beside six other servers; installs them
 	@$(BIN)/python -m bench.peers
 
 docs: $(BIN)/.installed ## write the generated pages
 	@$(BIN)/python docs/generate.py
 
 clean: ## remove every environment and cache
-	@rm -rf $(VENV) .envs .cache .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) src/clary/serving/_compiled .envs .cache .mypy_cache .ruff_cache .pytest_cache

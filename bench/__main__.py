@@ -423,7 +423,7 @@ def objects(platform: Platform, folder: Path) -> None:
             region_name="us-east-1",
         ).create_bucket(Bucket="bench")
         servers = {
-            "ours": (platform.port, platform.pids("clary.server") + platform.pids("clary.serving.front")),
+            "ours": (platform.port, platform.pids("clary.server") + platform.pids("clary.serving")),
             "moto": (port, [moto]),
         }
         for method in ("PUT", "GET"):

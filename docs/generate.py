@@ -111,6 +111,9 @@ def settings() -> str:
         "## Client-side variables\n",
         "`CLARY_ENDPOINT` switches the Python client hook on (`clary env` and `clary run` set it); `CLARY_CLIENT_HOOK=0` "
         "switches it off; `CLARY_FAST_POLLING=0` leaves the SDKs' sleeping alone.\n",
+        "## Compiled modules\n",
+        "`CLARY_COMPILED=0` has the data plane run as it is written, also where it was compiled (`make setup` does that "
+        "where there is a C compiler). Its log says which it is when it starts.\n",
     ]
     return "\n".join(lines)
 

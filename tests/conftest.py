@@ -78,9 +78,13 @@ def sqlite_platform() -> Iterator[Platform]:
 
 @pytest.fixture(scope="session")
 def postgres_platform(postgres: str) -> Iterator[Platform]:
-    """A running platform on PostgreSQL."""
+    """A running platform on PostgreSQL, whose data plane is not compiled."""
     with started(
-        Path(tempfile.mkdtemp(prefix="clary-test-")), "--database", postgres, CLARY_FUNCTION_RETRY_SECONDS="0.5"
+        Path(tempfile.mkdtemp(prefix="clary-test-")),
+        "--database",
+        postgres,
+        CLARY_FUNCTION_RETRY_SECONDS="0.5",
+        CLARY_COMPILED="0",
     ) as platform:
         yield platform
 

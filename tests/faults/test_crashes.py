@@ -93,7 +93,7 @@ def _cwd_log(pid: int) -> str:
 
 
 def test_a_killed_front_comes_back(own_platform: Platform, serving: str) -> None:
-    own_platform.kill("clary.serving.front")
+    own_platform.kill("clary.serving")
     until(lambda: _answers(own_platform, serving), what="the front answers again")
 
 
@@ -298,7 +298,7 @@ def test_a_deployment_outlives_control_and_front(own_platform: Platform, serving
     until(lambda: ask() == b"{", what="the canary answers")
     own_platform.kill("clary.server")
     assert {ask() for _ in range(50)} == {b"{", b"0"}
-    own_platform.kill("clary.serving.front")
+    own_platform.kill("clary.serving")
     until(lambda: _tried(ask), what="the front is back")
     assert {ask() for _ in range(50)} == {b"{", b"0"}
     until(lambda: sagemaker.describe_endpoint(EndpointName=serving)["EndpointStatus"] == "InService", what="the end")

@@ -20,8 +20,9 @@ from .test_endpoints import pack, refused
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Platform]:
-    """A platform whose serverless endpoints go to sleep soon."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_SERVERLESS_IDLE_SECONDS="1.5") as platform:
+    """A platform whose serverless endpoints go to sleep soon; its data plane is not compiled, which must serve too."""
+    home, variables = Path(tempfile.mkdtemp(prefix="clary-test-")), {"CLARY_SERVERLESS_IDLE_SECONDS": "1.5"}
+    with started(home, **variables, CLARY_COMPILED="0") as platform:
         yield platform
 
 

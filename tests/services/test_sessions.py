@@ -74,9 +74,9 @@ def test_requests_of_a_session_go_to_one_replica(platform: Platform, name: str) 
     with pytest.raises(ClientError, match="cannot be created by"):
         runtime.invoke_endpoint_with_response_stream(EndpointName=name, Body=b"x", SessionId="NEW_SESSION")
 
-    (front,) = platform.pids("clary.serving.front")  # a front that is restarted still knows them
+    (front,) = platform.pids("clary.serving")  # a front that is restarted still knows them
     os.kill(front, signal.SIGKILL)
-    until(lambda: platform.pids("clary.serving.front") not in ([], [front]), 10, "another front")
+    until(lambda: platform.pids("clary.serving") not in ([], [front]), 10, "another front")
     assert ask("again", SessionId=session)[1][0] == pid
 
     answer, _ = ask("close", SessionId=session)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,8 +40,8 @@ def transform_fn(model, body, content_type, accept):
         return json.dumps({"got": json.loads(body), "batch": os.environ["SAGEMAKER_BATCH"]}), accept
     if "boom" in body:
         raise ValueError("boom on purpose")
-    if body.startswith("9,9"):
-        time.sleep(1.5)
+    if body.startswith("9,"):
+        time.sleep(max(0, float(body.split(",")[1]) - time.time()))
     return "\\n".join(str(sum(map(float, l.split(",")))) for l in body.splitlines()), accept
 """
     sqlite_platform.client("s3").create_bucket(Bucket="transform-scripts")
@@ -238,7 +239,8 @@ def test_a_bad_object_fails_alone_and_the_job_says_why(sqlite_platform: Platform
 def test_a_replica_that_dies_is_replaced_and_asked_again(
     sqlite_platform: Platform, name: str, script_data: str
 ) -> None:
-    put(sqlite_platform, name, a=b"9,9\n", b=b"3,4\n")
+    busy_until = int(time.time()) + 6
+    put(sqlite_platform, name, a=b"9,%d\n" % busy_until, b=b"3,4\n")
     runs = sqlite_platform.home / "runs"
     before = set(runs.glob("ep-*"))
     with ThreadPoolExecutor(1) as thread:
@@ -250,7 +252,7 @@ def test_a_replica_that_dies_is_replaced_and_asked_again(
         found = job.result(60)
     assert f"replica {name}-0 of TransformJob {name} ended" in sqlite_platform.log()
     assert found["TransformJobStatus"] == "Completed", found
-    assert read(sqlite_platform, name, "out/a.out") == b"18.0"
+    assert read(sqlite_platform, name, "out/a.out") == b"%d.0" % (9 + busy_until)
     assert read(sqlite_platform, name, "out/b.out") == b"7.0"
 
 

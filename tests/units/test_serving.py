@@ -48,7 +48,7 @@ def test_counts_are_handed_over_once_a_minute_while_control_is_away(
     monkeypatch.setattr(meter.time, "time", lambda: clock[0])
     meters = Meters(tmp_path / "metrics")
     files = lambda: len(list((tmp_path / "metrics").glob("*.json")))  # noqa: E731
-    variant = (*KEY, "")
+    variant = (*KEY, "", "")
     for seconds, away, expected in (
         (0, False, 1),
         (1, False, 2),

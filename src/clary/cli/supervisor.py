@@ -18,7 +18,7 @@ from ..locks import held
 from ..settings import Settings, to_environment
 from ..supervision import VARIABLE
 
-_PARTS = {"zygote": "clary.executors.zygote", "control": "clary.server", "front": "clary.serving.front"}
+_PARTS = {"zygote": "clary.executors.zygote", "control": "clary.server", "front": "clary.serving"}
 _GRACE_SECONDS = 10.0
 
 

@@ -49,7 +49,7 @@ class Captured:
         """As one text."""
         return b"%b\0%b\0%b\0%b\0%b\0%.6f\0%.6f\0%b" % (
             self.content_type, self.accept, self.inference_id, self.attributes, self.target_model, self.at,
-            self.seconds, b",".join(b"%d" % size for size in self.pieces) if self.pieces else b"",
+            self.seconds, b",".join([b"%d" % size for size in self.pieces]) if self.pieces else b"",
         )  # fmt: skip
 
     @classmethod

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 import orjson
 
-from .invocation import LARGE, STREAMING, Invocation
+from .address import is_invoke
+from .invocation import LARGE, Invocation
+from .peer import Peer
 
 if TYPE_CHECKING:
     from .front import Front
@@ -31,16 +33,7 @@ def ignore(task: asyncio.Task[object]) -> None:
         task.exception()
 
 
-def is_invoke(data: bytes) -> bool:
-    """Whether a request's first bytes are those of a call that the front serves."""
-    if not data.startswith(b"POST /endpoints/"):
-        return False
-    end = data.find(b" ", 16)
-    url = data[5 : end if end > 0 else len(data)]
-    return url.partition(b"?")[0].endswith((b"/invocations", STREAMING))
-
-
-class Connection(asyncio.Protocol):
+class Connection(Peer):
     """One client. Requests are answered in order; the next is read when the last is answered."""
 
     def __init__(self, front: Front):
@@ -122,7 +115,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
@@ -167,14 +160,15 @@ class Connection(asyncio.Protocol):
             return
         self._reading = False
         self._keep_alive = self._parser.should_keep_alive()
-        if not is_invoke(b"POST " + self._url + b" ") or self._parser.get_method() != b"POST":
+        address = self._front.addresses.of(self._url)
+        if address is None or self._parser.get_method() != b"POST":
             self.refuse(
                 421, b"ValidationError", "Pipelining other requests behind InvokeEndpoint is not supported.", close=True
             )
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        self._invocation = Invocation(self._front, self, self._url, self._headers, body)
+        self._invocation = Invocation(self._front, self, address, self._headers, body)
         self._invocation.start()
 
     # ---- answering -------------------------------------------------------------------------------------------------
@@ -225,7 +219,7 @@ class Connection(asyncio.Protocol):
     async def _connect_tunnel(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             tunnel, _ = await loop.create_unix_connection(
-                lambda: _Tunnel(self.transport), str(self._front.run / "control.sock")
+                lambda: _Tunnel(self.transport).as_protocol(), str(self._front.run / "control.sock")
             )
         except OSError:
             self._turning = False
@@ -239,7 +233,7 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
 
-class _Tunnel(asyncio.Protocol):
+class _Tunnel(Peer):
     """The other end of a tunnel."""
 
     def __init__(self, client: asyncio.Transport):

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from ..log import configure
 from ..supervision import Lifeline
+from . import compiled
+from .address import Addresses, is_invoke
 from .authenticate import Authenticator
 from .capture import Captures
-from .connection import STALL_SECONDS, Connection, ignore, is_invoke
+from .connection import STALL_SECONDS, Connection, ignore
 from .library import Library
 from .meter import Meters
 from .router import Router
@@ -48,6 +50,7 @@ class Front:
         self.counts: dict[tuple[str, str, int], int] = {}
         self.channel: socket.socket | None = None
         self.mending = False
+        self.addresses = Addresses()
         self.meters = Meters(run / "metrics")
         self.captures = Captures(run / "capture")
         self.sessions = Sessions(run / "sessions.jsonl")
@@ -216,7 +219,9 @@ class Peek:
             self._sock.close()
         elif is_invoke(data):
             front = self._front
-            task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: Connection(front), self._sock))
+            task = self._loop.create_task(
+                self._loop.connect_accepted_socket(lambda: Connection(front).as_protocol(), self._sock)
+            )
             task.add_done_callback(ignore)
         else:
             self._front.hand_over(self._sock)
@@ -237,12 +242,12 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
     inside = run / "inside" / "front.sock"  # in a folder that containers are shown
     inside.parent.mkdir(exist_ok=True)
     inside.unlink(missing_ok=True)
-    server = await loop.create_unix_server(lambda: Connection(front), str(inside))
+    server = await loop.create_unix_server(lambda: Connection(front).as_protocol(), str(inside))
     inside.chmod(0o666)  # the home folder around it is private
     channel = loop.create_task(front.keep_channel())
     gc.collect()
     gc.freeze()
-    log.info("front is ready")
+    log.info("front is ready%s", " (compiled)" if compiled else "")
     try:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -272,7 +277,3 @@ def main() -> None:
         uvloop.run(serve(run, listeners))
     except ImportError:
         asyncio.run(serve(run, listeners))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from . import frames, sessions
+from .address import Address
 from .authenticate import Denied, Principal
 from .capture import Captured, Streamed
 from .library import Fetched
 from .line import Line
-from .link import Link, Ticket
+from .link import Asker, Link, Ticket
 from .meter import Meter
 from .model_error import model_error
 from .pieces import Pieces
@@ -20,6 +20,7 @@ from .router import LiveEndpoint, LiveVariant
 from .waiting import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    from .connection import Connection
     from .front import Front
 
 INVOKE_SECONDS = 60.0
@@ -29,41 +30,25 @@ LARGE = 256 << 10
 MAX_OUTSTANDING = 4096
 MAX_TRIES = 8
 
-STREAMING = b"/invocations-response-stream"
 
-
-class Client(Protocol):
-    """Who asked: the connection that the answer is written to."""
-
-    transport: asyncio.Transport
-
-    def refuse(
-        self, status: int, code: bytes, message: str, close: bool = False, members: dict[str, object] | None = None
-    ) -> None:
-        """Answer with an error; that ends the request."""
-
-    def done(self, status: int, keep_alive: bool = True) -> None:
-        """The answer is written."""
-
-
-class Invocation:
+class Invocation(Asker):
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_in_pieces",
-        "_model", "_noted", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_url", "_waited",
+        "_address", "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_in_pieces",
+        "_model", "_noted", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_waited",
         "_waits", "_way", "endpoint", "variant",
     )  # fmt: skip
 
-    def __init__(self, front: Front, client: Client, url: bytes, headers: dict[bytes, bytes], body: bytes):
+    def __init__(self, front: Front, client: Connection, address: Address, headers: dict[bytes, bytes], body: bytes):
         self._front = front
         self._client = client
-        self._url = url
+        self._address = address
         self._headers = headers
         self._body = body
         self._began = self._submitted = time.perf_counter()
         self._ticket: Ticket | Line | None = None
-        self._in_pieces = url.partition(b"?")[0].endswith(STREAMING)
+        self._in_pieces = address.in_pieces
         self._pieces: Pieces | None = None  # the answer may come in pieces
         self._captured = False
         self._streamed: Streamed | None = None
@@ -85,7 +70,7 @@ class Invocation:
         """Check who asks, and pass the request on – or refuse it."""
         front, headers, refuse = self._front, self._headers, self._client.refuse
         try:
-            principal = front.authenticator.check(self._url, headers, self._body)
+            principal = front.authenticator.check(self._address.canonical, headers, self._body)
         except Denied as error:
             refuse(error.status, error.code.encode(), str(error))
             return
@@ -97,7 +82,7 @@ class Invocation:
         self._waits = False
         front, headers, refuse, principal = self._front, self._headers, self._client.refuse, self._principal
         assert principal is not None
-        name = self._url[11 : self._url.find(b"/", 11)].decode("latin-1")
+        name = self._address.endpoint
         endpoint = front.router.find(principal.account, principal.region, name)
         if endpoint is None:
             refuse(400, b"ValidationError", f"Endpoint {name} of account {principal.account} not found.")
@@ -182,7 +167,7 @@ class Invocation:
         elif found.copies or found.links:
             return found
         else:
-            self._meter(endpoint, found).no_capacity += 1
+            self._meter(found).no_capacity += 1
             text = (
                 "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress "
                 "(if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
@@ -286,10 +271,10 @@ class Invocation:
     def _head(self, content_type: bytes, last: bool) -> bytes:
         get = self._headers.get
         accept = get(b"x-amzn-sagemaker-accept" if self._in_pieces else b"accept", b"") if last else b""
-        head = b"%b\0%b\0%b\0%b\0%b" % (
+        head = frames.SEPARATOR.join((
             content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
             get(b"x-amzn-sagemaker-inference-id", b""), self._model.encode("latin-1"),
-        )  # fmt: skip
+        ))  # fmt: skip
         session = get(b"x-amzn-sagemaker-session-id")
         return head if session is None else head + frames.SEPARATOR + session
 
@@ -303,7 +288,7 @@ class Invocation:
         elif len(body) > LARGE:
             self._ticket = Line(link, head, body, self._took_whole, self._ended)
         else:
-            self._ticket = ticket = Ticket(head, body, self._answered, self._failed)
+            self._ticket = ticket = Ticket(head, body, self)
             link.submit(ticket)
 
     def _shadow(self, endpoint: LiveEndpoint, head: bytes) -> None:
@@ -312,18 +297,13 @@ class Invocation:
         link = shadow.pick() if shadow is not None else None
         if shadow is None or link is None or link.outstanding >= MAX_OUTSTANDING:
             return
-        began = time.perf_counter()
-
-        def count(status: int, *_: bytes) -> None:
-            seconds = time.perf_counter() - began
-            self._meter(endpoint, shadow).answered(status, len(shadow.links), seconds, 0.0)
-
+        asker = _Shadow(self._front, shadow)
         if len(body) > LARGE:
-            Line(link, head, body, lambda head, _: count(int(head.partition(frames.SEPARATOR)[0])), lambda *_: None)
+            Line(link, head, body, asker.took, asker.ended)
         else:
-            link.submit(Ticket(head, body, count, lambda *_: count(500)))
+            link.submit(Ticket(head, body, asker))
 
-    def _answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
+    def answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
         self._ticket = None
         variant = self.variant
         assert variant is not None
@@ -337,10 +317,11 @@ class Invocation:
             self._send(content_type, body)
             return
         front = self._front
-        self._client.transport.write(
-            b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nx-Amzn-Invoked-Production-Variant: %b\r\n%bx-amzn-RequestId: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (front.date, content_type, variant.name_header, self._noted, front.request_id(), len(body), body)
-        )
+        self._client.transport.write(b"".join((
+            b"HTTP/1.1 200 OK\r\n", front.date, b"Content-Type: ", content_type,
+            b"\r\nx-Amzn-Invoked-Production-Variant: ", variant.name_header, b"\r\n", self._noted,
+            b"x-amzn-RequestId: ", front.request_id(), b"\r\nContent-Length: ", b"%d" % len(body), b"\r\n\r\n", body,
+        )))  # fmt: skip
         self._measure(200)
         self._client.done(200)
         if self._captured:
@@ -356,7 +337,7 @@ class Invocation:
             name, _, value = note.partition(b"=")
             if name == b"model":
                 micros, _, count = value.partition(b",")
-                self._meter(endpoint, variant).loaded(int(micros) / 1e6, self._waited, int(count))
+                self._meter(variant).loaded(int(micros) / 1e6, self._waited, int(count))
             elif name == b"new-session" and self._headers.get(b"x-amzn-sagemaker-session-id") == sessions.NEW:
                 self._front.sessions.begin(endpoint.id, value, self._way[0].replica.id)
                 lines.append(b"X-Amzn-SageMaker-New-Session-Id: " + value + b"\r\n")
@@ -385,7 +366,7 @@ class Invocation:
         status, content_type, custom = head.split(frames.SEPARATOR, 2)
         if isinstance(self._ticket, Line):
             self._ticket.cancel()  # its end is of no interest any more: the next container may have the request by then
-        self._answered(int(status), content_type, custom, body)
+        self.answered(int(status), content_type, custom, body)
 
     def _took(self, head: bytes, body: bytes) -> None:
         """A piece of an answer: the first decides whether it is one."""
@@ -430,7 +411,7 @@ class Invocation:
         else:
             self._break_off("StreamBroken", reason)
 
-    def _failed(self, reason: str, sent: bool) -> None:
+    def failed(self, reason: str, sent: bool) -> None:
         """The replica went away with the request."""
         self._ticket = None
         self._unanswered(reason, sent)
@@ -452,8 +433,8 @@ class Invocation:
         )
         self._client.refuse(424, b"ModelError", message, members=members)
 
-    def _meter(self, endpoint: LiveEndpoint, variant: LiveVariant) -> Meter:
-        return self._front.meters.of(endpoint.key(variant))
+    def _meter(self, variant: LiveVariant) -> Meter:
+        return self._front.meters.of(variant.key)
 
     def _measure(self, status: int) -> None:
         """Count a request that reached a model, and where its time went."""
@@ -461,7 +442,7 @@ class Invocation:
         if endpoint is None or variant is None:
             return
         end = time.perf_counter()
-        meter = self._meter(endpoint, variant)
+        meter = self._meter(variant)
         setup = self._submitted - self._parked if self._parked and variant.serverless else 0.0
         meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began - setup)
         if setup:
@@ -508,3 +489,28 @@ class Invocation:
         """The client reads again."""
         if isinstance(self._ticket, Line):
             self._ticket.resume()
+
+
+class _Shadow(Asker):
+    """Asks a shadow variant; its answers are only counted."""
+
+    def __init__(self, front: Front, variant: LiveVariant):
+        self._front = front
+        self._variant = variant
+        self._began = time.perf_counter()
+
+    def answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
+        """An answer."""
+        seconds = time.perf_counter() - self._began
+        self._front.meters.of(self._variant.key).answered(status, len(self._variant.links), seconds, 0.0)
+
+    def failed(self, reason: str, sent: bool) -> None:
+        """None."""
+        self.answered(500, b"", b"", b"")
+
+    def took(self, head: bytes, body: bytes) -> None:
+        """An answer that came on a line."""
+        self.answered(int(head.partition(frames.SEPARATOR)[0]), b"", b"", body)
+
+    def ended(self, reason: str | None, sent: bool) -> None:
+        """The line's end, whose answer is counted already."""

@@ -8,6 +8,7 @@ from typing import cast
 
 from . import frames
 from .link import Link, Ticket
+from .peer import Peer
 from .table import Replica
 
 MAX_LANES = 256
@@ -26,7 +27,7 @@ class Lanes(Link):
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_unix_connection(lambda: _Lane(self), self.replica.socket)
+            await self._loop.create_unix_connection(lambda: _Lane(self).as_protocol(), self.replica.socket)
         except OSError as error:
             if not self._all:
                 self._fall(f"the replica does not accept connections: {error}")
@@ -45,7 +46,7 @@ class Lanes(Link):
         """A connection has nothing to do."""
         while self._queue:
             ticket = self._queue.popleft()
-            if ticket.answer is not None:
+            if ticket.asker is not None:
                 lane.send(ticket)
                 return
             self.outstanding -= 1
@@ -102,7 +103,7 @@ class Lanes(Link):
             self._connecting.cancel()
 
 
-class _Lane(asyncio.Protocol):
+class _Lane(Peer):
     """One connection with at most one request."""
 
     def __init__(self, lanes: Lanes):
@@ -145,22 +146,22 @@ class _Lane(asyncio.Protocol):
         ticket.drop = None
         self._lanes.outstanding -= 1
         self._lanes.freed(self)
-        if ticket.answer is None:
+        if ticket.asker is None:
             return
         if head.endswith(frames.UNSEEN):
             self._lanes.gave_up()
-            ticket.fail("the container does not take requests", False)
+            ticket.asker.failed("the container does not take requests", False)
         else:
             status, content_type, custom = head.split(frames.SEPARATOR, 2)
-            ticket.answer(int(status), content_type, custom, body)
+            ticket.asker.answered(int(status), content_type, custom, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self._lanes.outstanding -= 1
         self._lanes.closed(self)
-        if ticket is not None and ticket.answer is not None:
-            ticket.fail("the model's process ended while it worked on the request", True)
+        if ticket is not None and ticket.asker is not None:
+            ticket.asker.failed("the model's process ended while it worked on the request", True)
 
     def close(self) -> None:
         """End the connection."""

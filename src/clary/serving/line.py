@@ -11,9 +11,10 @@ from typing import cast
 
 from . import frames
 from .link import Link
+from .peer import Peer
 
 
-class Line(asyncio.Protocol):
+class Line(Peer):
     """One request. ``took`` gets each piece of the answer; ``ended`` is called once, with a reason if it broke off."""
 
     def __init__(
@@ -37,7 +38,7 @@ class Line(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, self._link.replica.socket)
+            await asyncio.get_running_loop().create_unix_connection(self.as_protocol, self._link.replica.socket)
         except OSError as error:
             self._end(f"the replica does not accept connections: {error}", sent=False)
 

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from . import frames
+from .peer import Peer
 from .table import Replica
 
 MAX_BATCH = 64
 MAX_BATCH_BYTES = 4 << 20
 
 
-class Answer(Protocol):
-    """Takes a replica's answer; called once."""
+class Asker(ABC):
+    """Who asks a replica; one of its methods is called, once."""
 
-    def __call__(self, status: int, content_type: bytes, custom: bytes, body: bytes, /) -> None: ...
+    __slots__ = ()
+
+    @abstractmethod
+    def answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
+        """The replica's answer."""
+
+    @abstractmethod
+    def failed(self, reason: str, sent: bool) -> None:
+        """There is none, and why; ``sent``: the replica may have seen the request."""
 
 
 class Ticket:
     """One request on its way: cancelled ones are answered to nobody."""
 
-    __slots__ = ("answer", "body", "drop", "fail", "head")
+    __slots__ = ("asker", "body", "drop", "head")
 
-    def __init__(self, head: bytes, body: bytes, answer: Answer, fail: Callable[[str, bool], None]):
+    def __init__(self, head: bytes, body: bytes, asker: Asker):
         self.head = head
         self.body = body
-        self.answer: Answer | None = answer
-        self.fail = fail  # takes the reason, and whether the replica may have seen the request
+        self.asker: Asker | None = asker
         self.drop: Callable[[], None] | None = None  # stops the work on it, where that can be
 
     def cancel(self) -> None:
         """Nobody waits any more."""
-        self.answer = None
+        self.asker = None
         if self.drop is not None:
             self.drop()
 
 
-class Link(asyncio.Protocol):
+class Link(Peer):
     """One process. While it works on one batch the next gathers; when idle a request goes at once."""
 
     def __init__(
@@ -62,7 +71,7 @@ class Link(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_unix_connection(lambda: self, self.replica.socket)
+            await self._loop.create_unix_connection(self.as_protocol, self.replica.socket)
         except OSError as error:
             self._fall(f"the replica does not accept connections: {error}")
 
@@ -82,8 +91,8 @@ class Link(asyncio.Protocol):
         self.outstanding = 0
         for tickets, sent in ((flying, True), (waiting, False)):
             for ticket in tickets:
-                if ticket.answer is not None:
-                    ticket.fail(reason, sent)
+                if ticket.asker is not None:
+                    ticket.asker.failed(reason, sent)
         if not self._closing:
             self._lost(self.replica.id)
 
@@ -103,7 +112,7 @@ class Link(asyncio.Protocol):
         size = 0
         while self._queue and len(batch) < MAX_BATCH and (size < MAX_BATCH_BYTES or not batch):
             ticket = self._queue.popleft()
-            if ticket.answer is None:
+            if ticket.asker is None:
                 self.outstanding -= 1
                 continue
             batch.append(ticket)
@@ -128,9 +137,9 @@ class Link(asyncio.Protocol):
             self.outstanding -= len(batch)
             self._flush()  # keep the replica busy before the clients are answered
             for ticket, (head, body) in zip(batch, answers, strict=True):
-                if ticket.answer is not None:
+                if ticket.asker is not None:
                     status, content_type, custom = head.split(frames.SEPARATOR, 2)
-                    ticket.answer(int(status), content_type, custom, body)
+                    ticket.asker.answered(int(status), content_type, custom, body)
             at += 4 + size
         self._buffer = data[at:]
         if self._closing and not self._flying and not self._queue and self._transport:

@@ -25,6 +25,7 @@ class LiveVariant:
         "containers",
         "copies",
         "direct",
+        "key",
         "library",
         "links",
         "name",
@@ -36,7 +37,7 @@ class LiveVariant:
         "serverless",
     )
 
-    def __init__(self, variant: Variant, links: list[Link], running: list[int]):
+    def __init__(self, endpoint: Endpoint, variant: Variant, links: list[Link], running: list[int]):
         self.name = variant.name
         self.containers = variant.containers
         self.links = links
@@ -50,6 +51,9 @@ class LiveVariant:
         self.running = running  # one number: the requests under way, waiting ones too, of a serverless variant
         self.pipeline = len(variant.containers) > 1
         self.name_header = variant.name.encode()
+        self.key: MeterKey = (  # under which its requests are counted
+            endpoint.account, endpoint.region, endpoint.name, variant.name, endpoint.config, variant.component,
+        )  # fmt: skip
 
     def pick(self) -> Link | None:
         """The link with the least under way; None when no replica is alive."""
@@ -115,7 +119,7 @@ class LiveEndpoint:
         self.name = name
         self.by_name = {v.name: v for v, _ in variants}
         self._weighted = [v for v, w in variants if w > 0]
-        self._cumulative = list(accumulate(w for _, w in variants if w > 0))
+        self._cumulative = list(accumulate([w for _, w in variants if w > 0]))
         self._only = self._weighted[0] if len(self._weighted) == 1 else None
         self.capture = capture
         self.config = config
@@ -130,10 +134,6 @@ class LiveEndpoint:
     def targets(self) -> Iterable[LiveVariant]:
         """Everything that requests go to: variants, or the components that are on them."""
         return self.by_name.values() if self.components is None else self.components.values()
-
-    def key(self, variant: LiveVariant) -> MeterKey:
-        """Under which requests to a variant are counted."""
-        return self.account, self.region, self.name, variant.name, self.config, variant.component
 
     def choose(self) -> LiveVariant | None:
         """A variant by weight; None when every weight is zero."""
@@ -162,7 +162,7 @@ class Router:
             live = self._live(endpoint, links)
             if endpoint.components is not None:
                 live.components = {
-                    c.component: LiveVariant(c, [self._instance(r, links) for r in c.replicas], [0])
+                    c.component: LiveVariant(endpoint, c, [self._instance(r, links) for r in c.replicas], [0])
                     for c in endpoint.components
                 }
             if endpoint.successor is not None:
@@ -183,7 +183,7 @@ class Router:
         for variant in endpoint.variants:
             own = [self._instance(replica, links) for replica in variant.replicas]
             gauge = self._running.setdefault((endpoint.id, variant.name), [0]) if variant.serverless else [0]
-            live = LiveVariant(variant, own, gauge)
+            live = LiveVariant(endpoint, variant, own, gauge)
             if variant.shadow:
                 shadow = live, variant.weight
             else:
@@ -225,7 +225,7 @@ class Router:
                 if endpoint is None:
                     continue
                 for variant in endpoint.targets():
-                    under_way, key = sum(link.outstanding for link in variant.links), endpoint.key(variant)
+                    under_way, key = sum(link.outstanding for link in variant.links), variant.key
                     if under_way or meters.counts(key):
                         meters.of(key).concurrent.append(under_way / (len(variant.links) or 1))
                         if variant.provisioned:

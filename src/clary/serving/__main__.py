@@ -1,0 +1,5 @@
+"""The front process."""
+
+from .front import main
+
+main()

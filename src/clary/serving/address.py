@@ -1,0 +1,54 @@
+"""What the URL of a call to the data plane says. Clients ask for few URLs over and over: each is read once."""
+
+from __future__ import annotations
+
+from ..wire import signature
+
+_START = b"/endpoints/"
+_WHOLE = b"/invocations"
+_IN_PIECES = b"/invocations-response-stream"
+_KEPT = 8192
+
+
+class Address:
+    """A URL that the front serves."""
+
+    __slots__ = ("canonical", "endpoint", "in_pieces")
+
+    def __init__(self, url: bytes):
+        path, _, query = url.decode("latin-1").partition("?")
+        self.endpoint = path[len(_START) :].partition("/")[0]
+        self.in_pieces = path.endswith(_IN_PIECES.decode())
+        self.canonical = (
+            signature.canonical_path(path, "sagemaker").encode() + b"\n" + signature.canonical_query(query).encode()
+        )
+        """Path and query, as they are signed."""
+
+
+class Addresses:
+    """Those that were read."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Address] = {}
+
+    def of(self, url: bytes) -> Address | None:
+        """What a URL says; None when it is not the front's."""
+        found = self._known.get(url)
+        if found is None and is_served(url):
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[url] = Address(url)
+        return found
+
+
+def is_served(url: bytes) -> bool:
+    """Whether a URL is that of a call that the front serves."""
+    return url.startswith(_START) and url.partition(b"?")[0].endswith((_WHOLE, _IN_PIECES))
+
+
+def is_invoke(data: bytes) -> bool:
+    """Whether a request's first bytes are those of a call that the front serves."""
+    if not data.startswith(b"POST /endpoints/"):
+        return False
+    end = data.find(b" ", 16)
+    return is_served(data[5 : end if end > 0 else len(data)])
