@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools.compile import missing
 
 import clary
 from clary import serving
 from tests.platform import ROOT
-from tools.compile import missing
 
 _ASKED = "from clary import serving; from clary.serving import link; print(serving.compiled, link.__file__)"
 
