@@ -28,6 +28,7 @@ from bench.algorithms import algorithms
 from bench.containers import containers
 from bench.networks import networks
 from bench.table import show
+from clary.serving import compiled
 
 PEERS = ROOT / ".envs" / "bench" / "bin"
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
@@ -528,7 +529,8 @@ def main() -> None:
     parts = {f.__name__: f for f in (endpoint, invocations, own_images, exposing, objects, algorithms, networks)}
     wanted = sys.argv[1:] or ["training", *parts]
     print(
-        f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement."
+        f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement, "
+        f"the data plane {'compiled' if compiled else 'interpreted'}."
     )
     print("Rates are ratios within this run; numpy", np.__version__, "xgboost", xgboost.__version__, flush=True)
     folder = Path(tempfile.mkdtemp(prefix="clary-bench-"))
