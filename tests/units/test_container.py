@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import Any
 
-from clary.runtimes import container
 from clary.runtimes.container import _Bridge, _Exchange
+from clary.serving import container_http
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 
@@ -26,7 +26,7 @@ def test_a_connection_whose_reader_was_slow_to_the_end_is_read_again(monkeypatch
             left.set()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        monkeypatch.setattr(container, "PORT", server.sockets[0].getsockname()[1])
+        monkeypatch.setattr(container_http, "PORT", server.sockets[0].getsockname()[1])
         bridge = _Bridge(0, {"platform": 0})
         began: list[_Exchange] = []
         took: list[bytes] = []

@@ -12,25 +12,22 @@ import asyncio
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
+import socket
 import sys
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-import httptools
-
 from ..executors import image_root
-from ..serving import frames
+from ..serving import container_http, doors, frames
+from ..serving.container_http import CUT_SHORT, Response, invocation, request
 from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item
 
-PORT = 8080
 SETTINGS = "CLARY_CONTAINER"
 """The variable that says what is run: ``command``, ``user``, ``directory``, ``platform`` (a port, 0 for none)."""
 PLATFORM = "/run/clary-platform/front.sock"
@@ -39,9 +36,7 @@ _STOP_SECONDS = 30.0
 _PING_SECONDS = 2.0
 _GOING_SECONDS = 0.5
 _LOAD_SECONDS = 360.0
-_MAX_ANSWER = 64 << 20
 _KEPT_CONNECTIONS = 256
-_PASSED = (b"content-type", b"x-amzn-sagemaker-custom-attributes", b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id")  # fmt: skip
 
 
 def serve() -> int:
@@ -78,7 +73,7 @@ class _Bridge:
         self._child = child
         self._port = int(settings["platform"])
         self._idle: list[_Exchange] = []
-        self.open: set[_Platform] = set()
+        self.open: set[_Platform | _Door] = set()
         self._awake: asyncio.Event
         self._stopping = False
         self.code: int | None = None  # the server's exit code, once it has one
@@ -94,9 +89,12 @@ class _Bridge:
         for each in (path, f"{path}.new"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(each)
+        listener = doors.listen(doors.path_beside(path)) if self.models is None else None
         await loop.create_unix_server(lambda: _Platform(self), f"{path}.new")
         os.chmod(f"{path}.new", 0o666)
         os.rename(f"{path}.new", path)
+        if listener is not None:
+            loop.add_reader(listener, self._open_door, listener)
         if self._port:
             await loop.create_server(_Outward, "127.0.0.1", self._port)
         stop_at = 0.0
@@ -115,8 +113,9 @@ class _Bridge:
 
     async def _turn_away(self, path: str) -> None:
         """Tell those who ask meanwhile to go elsewhere, rather than break off what nobody has seen."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        for each in (path, doors.path_beside(path)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(each)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOING_SECONDS):
                 while self.open:
@@ -134,7 +133,13 @@ class _Bridge:
             self.code = code if code >= 0 else 128 - code
             self._awake.set()
 
-    def left(self, platform: _Platform) -> None:
+    def _open_door(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            channel, _ = listener.accept()
+            channel.setblocking(False)
+            self.open.add(_Door(self, channel))
+
+    def left(self, platform: _Platform | _Door) -> None:
         """A connection of the platform's is gone."""
         self.open.discard(platform)
         self._awake.set()
@@ -154,7 +159,9 @@ class _Bridge:
             found = self._idle.pop()
             if found.usable:
                 return found
-        _, made = await asyncio.get_running_loop().create_connection(lambda: _Exchange(self), "127.0.0.1", PORT)
+        _, made = await asyncio.get_running_loop().create_connection(
+            lambda: _Exchange(self), "127.0.0.1", container_http.PORT
+        )
         return made
 
     def release(self, exchange: _Exchange) -> None:
@@ -170,7 +177,7 @@ class _Bridge:
         request: bytes,
         took: Callable[[bytes], None] | None = None,
         began: Callable[[_Exchange], None] | None = None,
-    ) -> _Answer:
+    ) -> Response:
         """Send a request and wait for its answer. What was sent is never sent again: it may be what the server died of."""
         exchange = await self.connection()
         if began is not None:
@@ -182,49 +189,27 @@ class _Lost(OSError):
     """The server closed the connection before its answer was complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the server answered. Its body is empty where it was taken in pieces."""
-
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
-
-
 class _Exchange(asyncio.Protocol):
     """A connection to the server; one request at a time."""
 
     def __init__(self, bridge: _Bridge):
         self._bridge = bridge
         self._transport: asyncio.Transport | None = None
-        self._done: asyncio.Future[_Answer] | None = None
-        self._parser: Any = None
-        self._took: Callable[[bytes], None] | None = None
-        self._until_end = False
-        self._size = 0
-        self._parts: list[bytes] = []
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
+        self._done: asyncio.Future[Response] | None = None
+        self.answer = Response()
+        """As far as it has come."""
 
     @property
     def usable(self) -> bool:
         """Whether the server has not closed it, as it may do at any time while nobody asks."""
         if self._transport is None or self._transport.is_closing():
             return False
-        waiting = select.poll()
-        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not waiting.poll(0)
+        return doors.quiet(self._transport.get_extra_info("socket").fileno())
 
-    def answer(self) -> _Answer:
-        """The answer, as far as it has come."""
-        return _Answer(self.status, self.headers, b"".join(self._parts))
-
-    async def send(self, request: bytes, took: Callable[[bytes], None] | None) -> _Answer:
+    async def send(self, request: bytes, took: Callable[[bytes], None] | None) -> Response:
         """One request and its answer. _Lost when it breaks off."""
         self._done = asyncio.get_running_loop().create_future()
-        self._parser = httptools.HttpResponseParser(self)
-        self._took, self._parts, self._size, self._until_end = took, [], 0, False
-        self.headers, self.status = {}, 0
+        self.answer = Response(took)
         if self._transport is None or self._transport.is_closing():
             raise _Lost("the connection is closed")
         self._transport.write(request)
@@ -244,8 +229,6 @@ class _Exchange(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
-    # ---- asyncio's and the parser's calls --------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
@@ -253,52 +236,70 @@ class _Exchange(asyncio.Protocol):
         if self._done is None or self._done.done():
             self.close()  # it speaks without being asked
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._end(_Lost(f"the container's answer is not HTTP: {error}"))
-            self.close()
+        self.answer.feed(data)
+        if self.answer.complete or self.answer.broken:
+            self._settle()
+            if self.answer.keep_alive:
+                self._bridge.release(self)
+            else:
+                self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._done is None or self._done.done():
-            return
-        complete = self._until_end and self.status >= 200
-        self._end(None if complete else _Lost("the container closed the connection before its answer was complete"))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._until_end = b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
-
-    def on_body(self, data: bytes) -> None:
-        if self._took is not None and 200 <= self.status < 300:
-            self._took(data)
-            return
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > _MAX_ANSWER:
-            self._end(_Lost(f"the container's answer is larger than {_MAX_ANSWER >> 20} MiB"))
-            self.close()
-
-    def on_message_complete(self) -> None:
-        if self.status < 200:  # an interim answer: the real one follows
-            self.headers = {}
-            return
-        keep = bool(self._parser.should_keep_alive())
-        self._end(None)
-        if keep:
-            self._bridge.release(self)
-        else:
-            self.close()
-
-    def _end(self, error: _Lost | None) -> None:
         if self._done is not None and not self._done.done():
-            if error is None:
-                self._done.set_result(self.answer())
-            else:
-                self._done.set_exception(error)
+            self.answer.end()
+            self._settle()
+
+    def _settle(self) -> None:
+        assert self._done is not None
+        if self.answer.complete:
+            self._done.set_result(self.answer)
+        else:
+            self._done.set_exception(_Lost(self.answer.broken or CUT_SHORT))
+
+
+class _Door:
+    """A front that asks for connections of its own to the server (``serving/doors.py``)."""
+
+    def __init__(self, bridge: _Bridge, channel: socket.socket):
+        self._bridge = bridge
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(channel, self._asked)
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def _asked(self) -> None:
+        try:
+            data = self._channel.recv(16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close()
+            return
+        task = self._loop.create_task(self._give())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _give(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+            made.setblocking(False)
+            told, given = doors.FOUND, [made.fileno()]
+            try:
+                await self._loop.sock_connect(made, ("127.0.0.1", container_http.PORT))
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                told, given = doors.ENDED if self._bridge.ended() else doors.REFUSED + _said(error).encode(), []
+            try:
+                socket.send_fds(self._channel, [told], given)
+            except OSError:  # the front has gone, or does not listen
+                self._close()
+
+    def _close(self) -> None:
+        if self in self._bridge.open:
+            self._loop.remove_reader(self._channel)
+            self._channel.close()
+            self._bridge.left(self)
 
 
 class _Platform(asyncio.Protocol):
@@ -361,15 +362,15 @@ class _Platform(asyncio.Protocol):
         try:
             if head == PING:
                 async with asyncio.timeout(_PING_SECONDS):
-                    found = await self._bridge.ask(_request(b"GET", b"/ping"))
+                    found = await self._bridge.ask(request(b"GET", b"/ping"))
                 return _told(200 if found.status == 200 else 503, "")
             if head == EXECUTION_PARAMETERS:
-                return _item(await self._bridge.ask(_request(b"GET", b"/execution-parameters")))
+                return _item(await self._bridge.ask(request(b"GET", b"/execution-parameters")))
             fields = head.split(SEPARATOR)
             model = fields[4].partition(b":")[0].decode("ascii") if len(fields) > 4 else ""
             if self._bridge.models is not None and model:
                 return await self._bridge.models.answer(model, fields, body)
-            return _item(await self._bridge.ask(_invocation(b"/invocations", fields, body)))
+            return _item(await self._bridge.ask(invocation(b"/invocations", fields, body)))
         except ConnectionRefusedError as error:
             if self._bridge.ended():
                 return _told(503, _said(error), frames.UNSEEN)
@@ -385,12 +386,12 @@ class _Platform(asyncio.Protocol):
 
         def took(piece: bytes) -> None:
             nonlocal first
-            send(frames.pack([(_head(begun[-1].answer()) if first else frames.MORE, piece)]))
+            send(frames.pack([(begun[-1].answer.head() if first else frames.MORE, piece)]))
             first = False
 
         fields = head.removesuffix(IN_PIECES).split(SEPARATOR)
         try:
-            answer = await self._bridge.ask(_invocation(b"/invocations", fields, body), took, begun.append)
+            answer = await self._bridge.ask(invocation(b"/invocations", fields, body), took, begun.append)
         except OSError as error:
             if not first:
                 self._transport.abort()  # who reads the stream sees it break off
@@ -417,7 +418,7 @@ class _Models:
         began, micros = time.perf_counter(), 0
         target = fields[4].partition(b":")[2]
         path = b"/models/" + model.encode() + b"/invoke"
-        asked = _invocation(path, fields, body, b"X-Amzn-SageMaker-Target-Model: %b\r\n" % target)
+        asked = invocation(path, fields, body, b"X-Amzn-SageMaker-Target-Model: %b\r\n" % target)
         for _ in range(2):
             present = model in self._loaded
             try:
@@ -453,7 +454,7 @@ class _Models:
         while True:
             async with asyncio.timeout(_LOAD_SECONDS):
                 found = await self._bridge.ask(
-                    _request(b"POST", b"/models", asked, b"Content-Type: application/json\r\n")
+                    request(b"POST", b"/models", asked, b"Content-Type: application/json\r\n")
                 )
             if found.status in (200, 409):
                 return found.status
@@ -466,7 +467,7 @@ class _Models:
     async def _unload(self, model: str) -> None:
         self._loaded.pop(model, None)
         with contextlib.suppress(OSError):
-            await self._bridge.ask(_request(b"DELETE", b"/models/" + model.encode()))
+            await self._bridge.ask(request(b"DELETE", b"/models/" + model.encode()))
 
 
 class _Refused(Exception):
@@ -536,33 +537,8 @@ class _Inward(asyncio.Protocol):
         self._back.close()
 
 
-def _request(method: bytes, path: bytes, body: bytes = b"", headers: bytes = b"") -> bytes:
-    return b"%b %b HTTP/1.1\r\nHost: localhost:%d\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        method, path, PORT, headers, len(body), body,
-    )  # fmt: skip
-
-
-_NAMES = (b"Content-Type", b"Accept", b"X-Amzn-SageMaker-Custom-Attributes", b"X-Amzn-SageMaker-Inference-Id")
-
-
-def _invocation(path: bytes, fields: list[bytes], body: bytes, more: bytes = b"") -> bytes:
-    """A request with the headers that SageMaker passes on."""
-    clean = (field.translate(None, b"\r\n") for field in fields)
-    headers = b"".join(b"%b: %b\r\n" % (name, value) for name, value in zip(_NAMES, clean, strict=False) if value)
-    if len(fields) > 5 and fields[5]:
-        headers += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % fields[5]
-    return _request(b"POST", path, body, headers + more)
-
-
-def _head(answer: _Answer) -> bytes:
-    """The head of an answer, as frames have it."""
-    kind, custom, begun, closed = (answer.headers.get(name, b"") for name in _PASSED)
-    notes = (b"\0new-session=" + begun if begun else b"") + (b"\0closed-session=" + closed if closed else b"")
-    return b"%d\0%b\0%b%b" % (answer.status, kind or b"application/octet-stream", custom, notes)
-
-
-def _item(answer: _Answer) -> Item:
-    return _head(answer), answer.body
+def _item(answer: Response) -> Item:
+    return answer.head(), answer.body
 
 
 def _told(status: int, text: str, note: bytes = b"") -> Item:
@@ -572,7 +548,7 @@ def _told(status: int, text: str, note: bytes = b"") -> Item:
 def _said(error: OSError) -> str:
     if isinstance(error, _Lost):
         return str(error)
-    return f"The container does not answer on port {PORT}: {error.strerror or error}"
+    return f"The container does not answer on port {container_http.PORT}: {error.strerror or error}"
 
 
 def socket_folder(run: Path) -> Path:

@@ -24,8 +24,9 @@ from ...executors.archives import ArchiveError, unpack
 from ...executors.local import uid_of
 from ...executors.spec import Mount, ProcessSpec
 from ...provider.platform import Platform
-from ...runtimes.container import PORT, SETTINGS, socket_folder
+from ...runtimes.container import SETTINGS, socket_folder
 from ...serving import frames
+from ...serving.container_http import PORT
 from ...settings import DEFAULT_PORT
 from ...sockets import exactly
 from ...store.object import NoSuchBucket, NoSuchObject, split_uri
