@@ -504,3 +504,33 @@ def test_a_function_has_an_address(platform: Platform, name: str) -> None:
     client.delete_function(FunctionName=name)
     with pytest.raises(ClientError, match="Function not found"):
         client.get_function_url_config(FunctionName=name)
+
+
+UNRULY = """
+import os, signal, sys, time
+def handler(event, context):
+    if event == "loud":
+        for _ in range(30):
+            print("x" * 1_000_000)
+    if event == "forks":
+        for _ in range(5):
+            if os.fork() == 0:
+                os.setsid()
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(600)
+                os._exit(0)
+    return "done"
+"""
+
+
+def test_handlers_that_print_megabytes_or_leave_processes_behind(sqlite_platform: Platform, name: str) -> None:
+    before = set(sqlite_platform.pids())
+    client = create(sqlite_platform, name, UNRULY, Timeout=30)
+    for event in ("loud", "forks", "loud", "quiet"):
+        answer, told = call(client, name, event)
+        assert answer == "done" and "FunctionError" not in told
+        if event == "forks":
+            assert len(set(sqlite_platform.pids()) - before) >= 5
+    assert any("x" * 1000 in m for m in messages(sqlite_platform, f"/aws/lambda/{name}", ""))
+    client.delete_function(FunctionName=name)
+    until(lambda: not set(sqlite_platform.pids()) - before, what="the function's processes are gone")

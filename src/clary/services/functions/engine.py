@@ -38,7 +38,7 @@ async def running(platform: Platform) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(_REAP_SECONDS)
             try:
-                environments.reap(platform.settings.function_idle_seconds)
+                await environments.reap(platform.settings.function_idle_seconds)
                 await provisioner.look(environments)
             except Exception:  # the look itself must live on
                 log.exception("looking after the functions' processes failed")

@@ -507,18 +507,25 @@ class Environments:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    def reap(self, idle_seconds: float) -> None:
-        """End the processes that have not been asked for long, or have ended."""
+    async def reap(self, idle_seconds: float) -> None:
+        """End the processes that have not been asked for long, whose function is no more, or that have ended."""
+        if not self._idle:
+            return
+        present = await asyncio.to_thread(self._present)
         now = time.monotonic()
         for uid, idle in list(self._idle.items()):
             _, kept = self._kept.get(uid, (None, 0))
             for environment in list(idle):
                 old = now - environment.idle_since > idle_seconds and len(self._of(uid)) > kept
-                if environment.dead or old or environment.stale:
+                if environment.dead or old or environment.stale or uid not in present:
                     idle.remove(environment)
                     self._discard(environment)
             if not idle:
                 del self._idle[uid]
+
+    def _present(self) -> set[str]:
+        with self._platform.database.read() as tx:
+            return {row.uid for kind in ("Function", "FunctionVersion") for row in tx.rows.list(kind)}
 
     async def close(self) -> None:
         """End all of them."""
