@@ -355,7 +355,7 @@ def test_an_endpoint_that_is_being_made_goes_with_its_stack(platform: Platform, 
     until(lambda: "Endpoint CREATE_IN_PROGRESS Resource creation Initiated" in why(platform, name), what="it is begun")
     client.delete_stack(StackName=name)
     assert settled(platform, made["StackId"])["StackStatus"] == "DELETE_COMPLETE", why(platform, made["StackId"])
-    assert platform.client("sagemaker").list_endpoints(NameContains=name[:8])["Endpoints"] == []
+    assert platform.client("sagemaker").list_endpoints(NameContains=f"{name}-")["Endpoints"] == []
 
 
 def test_what_a_type_does_not_have_is_refused(platform: Platform, name: str) -> None:

@@ -7,7 +7,9 @@ from ..wire import signature
 _START = b"/endpoints/"
 _WHOLE = b"/invocations"
 _IN_PIECES = b"/invocations-response-stream"
-_KEPT = 8192
+_KEPT = 4096
+_LONGEST_KEPT = 1024
+"""Bytes: strangers may ask too, and must not fill the memory."""
 
 
 class Address:
@@ -35,9 +37,11 @@ class Addresses:
         """What a URL says; None when it is not the front's."""
         found = self._known.get(url)
         if found is None and is_served(url):
+            found = Address(url)
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            found = self._known[url] = Address(url)
+            if len(url) <= _LONGEST_KEPT:
+                self._known[url] = found
         return found
 
 

@@ -116,6 +116,8 @@ class Connection(Peer):
 
     def on_url(self, url: bytes) -> None:
         self._url = self._url + url if self._url else url
+        if len(self._url) > MAX_HEAD:
+            self.refuse(414, b"ValidationError", "The request's URL is too long.", close=True)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value

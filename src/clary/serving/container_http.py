@@ -11,6 +11,7 @@ import httptools
 
 PORT = 8080
 MAX_ANSWER = 64 << 20
+MAX_HEAD = 64 << 10
 CUT_SHORT = "the container closed the connection before its answer was complete"
 
 _NAMES = (b"Content-Type", b"Accept", b"X-Amzn-SageMaker-Custom-Attributes", b"X-Amzn-SageMaker-Inference-Id")
@@ -47,6 +48,8 @@ class Response:
         self._took = took
         self._parts: list[bytes] = []
         self._size = 0
+        self._head_size = 0
+        self._headed = False
         self._until_end = False
         self._parser = httptools.HttpResponseParser(self)
 
@@ -71,6 +74,13 @@ class Response:
             if not self.complete:
                 self.broken = f"the container's answer is not HTTP: {error}"
             self.keep_alive = False
+        if not self._headed:  # a header without an end is kept by the parser
+            self._count_head(len(data))
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > MAX_HEAD and not self.complete:
+            self.broken = f"the container's answer has more than {MAX_HEAD >> 10} KiB of headers"
 
     def end(self) -> None:
         """The connection is closed, which ends answers that do not say how long they are."""
@@ -88,13 +98,16 @@ class Response:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        if not self.complete:
+        if not self.complete and not self.broken:
             self.headers[name.lower()] = value
+            if self._headed:  # behind the body
+                self._count_head(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
         """The status and all headers are there."""
         if not self.complete:
             self.status = self._parser.get_status_code()
+            self._headed = self.status >= 200
             self._until_end = b"content-length" not in self.headers and b"transfer-encoding" not in self.headers
 
     def on_body(self, data: bytes) -> None:
@@ -112,7 +125,7 @@ class Response:
 
     def on_message_complete(self) -> None:
         """The end; after an interim answer the real one follows."""
-        if self.complete:
+        if self.complete or self.broken:
             return
         if self.status < 200:
             self.headers = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 import socket
 from collections import deque
@@ -72,8 +73,10 @@ class Doors:
             return
         except OSError:
             data, descriptors = b"", []
-        found = socket.socket(fileno=descriptors[0]) if descriptors else None
-        if not data:
+        found = _connection(descriptors[0]) if descriptors else None
+        if not data or (data == FOUND) != (found is not None):
+            if found is not None:
+                found.close()
             self.close()
             return
         asked = self._asked.popleft() if self._asked else None
@@ -94,6 +97,19 @@ class Doors:
             if not asked.done():
                 asked.set_result((ENDED, None))
         lost()
+
+
+def _connection(descriptor: int) -> socket.socket | None:
+    """What was handed over, if it is a connection: it comes from where strangers' programs run."""
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
+        return None
+    if found.family != socket.AF_INET or found.type != socket.SOCK_STREAM:
+        found.close()
+        return None
+    return found
 
 
 def find(path: str, lost: Callable[[], None]) -> Doors | None:
