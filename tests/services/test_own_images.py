@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,45 @@ def test_an_image_trains_and_serves(sqlite_platform: Platform, name: str, made: 
     assert described["SpecifiedImage"] == image
     assert described["ResolvedImage"] == f"{image.rpartition(':')[0]}@{_digest(made)}"
     sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_update_of_an_image_s_endpoint_drops_no_request(sqlite_platform: Platform, name: str, made: Path) -> None:
+    """Old containers end only when the front has let go of the connections that they handed out."""
+    platform = sqlite_platform
+    sagemaker = platform.client("sagemaker")
+    s3 = platform.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="m.tar.gz", Body=images.layer({"mean": b"7"}))
+    configure(platform, name, f"s3://{name}/m.tar.gz", image=images.push(platform, name, made))
+    described = sagemaker.describe_endpoint_config(EndpointConfigName=name)
+    variant = {**described["ProductionVariants"][0], "InitialInstanceCount": 2}
+    sagemaker.create_endpoint_config(EndpointConfigName=f"{name}-two", ProductionVariants=[variant])
+    runs = lambda: set(platform.home.glob("runs/ep-*/v0-*"))  # noqa: E731
+    before = runs()
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    assert settled(platform, name)["EndpointStatus"] == "InService"
+    over = threading.Event()
+
+    def ask() -> int:
+        runtime, answered = platform.client("sagemaker-runtime"), 0
+        while not over.is_set():
+            body = runtime.invoke_endpoint(EndpointName=name, Body="x" * 7, ContentType="text/csv")["Body"]
+            assert json.loads(body.read())["body"] == 7
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        try:
+            for config in (f"{name}-two", name):
+                sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
+                assert settled(platform, name)["EndpointStatus"] == "InService"
+            until(lambda: len(runs() - before) == 1, what="the former containers are gone")
+        finally:
+            over.set()
+        assert all(each.result() for each in asking)
+    sagemaker.delete_endpoint(EndpointName=name)
+    until(lambda: runs() <= before, what="all containers are gone")
 
 
 def _digest(made: Path) -> str:

@@ -44,9 +44,8 @@ class Lanes(Link):
     def _no_doors(self) -> None:
         self._doors = None
         if not self._closing:
-            under_way = self.outstanding - len(
-                self._queue
-            )  # their connections lead to the server, and say what becomes of them
+            # what is under way has connections to the server itself, and hears from them what becomes of it
+            under_way = self.outstanding - len(self._queue)
             self._fall("the model's process ended while it worked on the request")
             self.outstanding = under_way
 
