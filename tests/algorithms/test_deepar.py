@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+import torch
 
+from clary.algorithms import deep, ndarray
 from clary.algorithms.deepar.calendar import Frequency
+from clary.algorithms.deepar.forecaster import Forecaster
 from tests.algorithms.trainer import Trained, ask, run
 
 JSON, JSONLINES = "application/json", "application/jsonlines"
@@ -62,6 +67,38 @@ def test_forecasts_beat_the_naive_one(trained: Trained) -> None:
     quantiles = [row["quantiles"] for row in orjson.loads(body)["predictions"]]
     low, high = (np.array([q[level] for q in quantiles]) for level in ("0.1", "0.9"))
     assert 0.6 <= ((known[:, -24:] >= low) & (known[:, -24:] <= high)).mean() <= 0.95
+
+
+def test_shares_that_are_learned_side_by_side_are_the_same_each_time(tmp_path: Path) -> None:
+    data = {"train": ("", lines(hourly(4, 24 * 8)))}
+    options = {**HOURLY, "epochs": 2, "mini_batch_size": 150, "dropout_rate": 0.2}
+    first, second = (run(tmp_path / name, "deepar", options, data) for name in ("a", "b"))
+    weights = [(f.folder / "model" / "model_algo-1-0000.params").read_bytes() for f in (first, second)]
+    assert weights[0] == weights[1]
+
+
+def test_gradients_of_shares_are_those_of_the_batch() -> None:
+    network, rows = torch.nn.Linear(3, 1), torch.randn(200, 3)
+
+    def loss(part: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        return (network(part) ** 2).sum() / 200
+
+    whole = torch.autograd.grad(loss(rows, torch.Generator()), list(network.parameters()))
+    mean = deep.Shares(network, 200).learn(rows, loss)
+    assert mean == pytest.approx(float(loss(rows, torch.Generator()).detach()), rel=1e-5)
+    for weight, gradient in zip(network.parameters(), whole, strict=True):
+        assert torch.allclose(weight.grad, gradient, rtol=1e-4)
+
+
+def test_archives_with_all_layers_in_one_module_are_read(trained: Trained, tmp_path: Path) -> None:
+    model = trained.folder / "model"
+    weights = ndarray.load((model / "model_algo-1-0000.params").read_bytes())
+    older = {re.sub(r"^recurrent\.(\d+)\.(\w+)l0$", r"recurrent.\2l\1", name): w for name, w in weights.items()}
+    assert "recurrent.weight_hh_l1" in older
+    (tmp_path / "model_algo-1-0000.params").write_bytes(ndarray.dumps(older))
+    shutil.copy(model / "model_algo-1-config.json", tmp_path)
+    found = Forecaster.load(tmp_path).network.state_dict()
+    assert all(np.array_equal(found[name].numpy(), w) for name, w in weights.items())
 
 
 def test_answers(trained: Trained) -> None:

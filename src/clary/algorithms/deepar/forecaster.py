@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,23 @@ from .series import Series
 
 Floats = NDArray[np.float32]
 _PARAMS, _CONFIG = "model_algo-1-0000.params", "model_algo-1-config.json"
+_ONE_LSTM = re.compile(r"^recurrent\.([a-z_]+)l(\d+)$")
+"""The names of earlier archives, where all layers were one module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows: values [rows, steps before and of the window], calendar [rows, steps, features], categories [rows, kinds]."""
+
+    values: Any
+    calendar: Any
+    categories: Any
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        return Batch(self.values[rows], self.calendar[rows], self.categories[rows])
 
 
 class Forecaster:
@@ -78,8 +97,9 @@ class Forecaster:
 
     def _inputs(self, values: Any, calendar: Any, level: Any, scale: Any) -> Any:
         """What the network is told at each step: scaled values some steps back, whether they are known, the calendar."""
-        back, steps = max(self.lags), calendar.shape[1]
-        past = torch.stack([values[:, back - lag : back - lag + steps] for lag in self.lags], dim=2)
+        now = max(self.lags) + torch.arange(calendar.shape[1])
+        which = now[:, None] - torch.tensor(self.lags)
+        past = values.index_select(1, which.flatten()).unflatten(1, which.shape)
         seen = ~torch.isnan(past)
         scaled = (past - level[:, None, None]) / scale[:, None, None]
         return torch.cat([torch.nan_to_num(scaled) * seen, seen.float(), calendar], dim=2)
@@ -90,22 +110,29 @@ class Forecaster:
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    def loss(self, series: Sequence[Series], starts: Sequence[int]) -> Any:
-        """The mean loss of windows of context and horizon that begin at ``starts``; missing values count nothing."""
-        length = self.context + self.horizon
-        values, calendar = self._windows(series, starts, length)
-        back = max(self.lags)
-        target = values[:, back:]
+    def batch(self, series: Sequence[Series], starts: Sequence[int]) -> Batch:
+        """Windows of context and horizon that begin at ``starts``."""
+        values, calendar = self._windows(series, starts, self.context + self.horizon)
+        return Batch(values, calendar, self._categories(series))
+
+    def loss(self, batch: Batch, random: torch.Generator, known: int) -> Any:
+        """Of some windows of a batch of which so many values are known, their part in its mean; missing ones count nothing."""
+        values, calendar = batch.values, batch.calendar
+        target = values[:, max(self.lags) :]
         level, scale = self._scaling(target[:, : self.context])
         inputs = self._inputs(values, calendar, level, scale)
-        raw, _ = self.network(inputs, self.network.context(self._categories(series), level, scale))
+        raw, _ = self.network(inputs, self.network.context(batch.categories, level, scale), random=random)
         seen = ~torch.isnan(target)
         filled = torch.nan_to_num(target)
         values = filled if self._counts else (filled - level[:, None]) / scale[:, None]
         losses = self.network.loss(raw, torch.where(seen, values, self._neutral()), scale[:, None])
         if self.config["likelihood"] not in ("deterministic-L1", "negative-binomial"):
             losses = losses + torch.log(scale)[:, None]
-        return torch.where(seen, losses, torch.zeros(())).sum() / seen.sum().clamp(min=1)
+        return torch.where(seen, losses, torch.zeros(())).sum() / max(1, known)
+
+    def known(self, batch: Batch) -> int:
+        """How many values of a batch's windows are known."""
+        return int((~torch.isnan(batch.values[:, max(self.lags) :])).sum())
 
     def _neutral(self) -> Any:
         """A value that every likelihood takes, where nothing is known."""
@@ -116,7 +143,6 @@ class Forecaster:
     @torch.no_grad()
     def forecast(self, series: Sequence[Series], samples: int) -> Floats:
         """[series, samples, horizon]: what may come after the end of each series."""
-        self.network.eval()
         starts = [len(s.target) - self.context for s in series]
         values, calendar = self._windows(series, starts, self.context + self.horizon)
         back, context = max(self.lags), self.context
@@ -128,7 +154,7 @@ class Forecaster:
         values, calendar, level, scale, fixed = (
             t.repeat_interleave(samples, dim=0) for t in (values, calendar, level, scale, fixed)
         )
-        state = tuple(part.repeat_interleave(samples, dim=1) for part in state)
+        state = [tuple(part.repeat_interleave(samples, dim=1) for part in layer) for layer in state]
         for step in range(self.horizon):
             at = context + step
             told = self._inputs(values[:, at : at + back + 1], calendar[:, at : at + 1], level, scale)
@@ -150,7 +176,8 @@ class Forecaster:
         """From the files; UserError when they are others."""
         try:
             made = cls(json.loads((folder / _CONFIG).read_text()))
-            deep.restore(made.network, ndarray.load((folder / _PARAMS).read_bytes()))
+            weights = ndarray.load((folder / _PARAMS).read_bytes())
+            deep.restore(made.network, {_ONE_LSTM.sub(r"recurrent.\2.\1l0", name): w for name, w in weights.items()})
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"The archive holds no model of DeepAR: {error}") from None
         return made

@@ -21,8 +21,8 @@ class Network(nn.Module):
         self.likelihood = likelihood
         self.categories = nn.ModuleList(nn.Embedding(c, min(width, (c + 1) // 2 + 1)) for c in cardinality)
         total = inputs + sum(min(width, (c + 1) // 2 + 1) for c in cardinality) + 2
-        self.recurrent = nn.LSTM(total, cells, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.dropout = nn.Dropout(dropout if layers == 1 else 0.0)  # several layers have it between them
+        self.recurrent = nn.ModuleList(nn.LSTM(cells if i else total, cells, batch_first=True) for i in range(layers))
+        self._kept = 1 - dropout
         self.out = nn.Linear(cells, _PARAMETERS[likelihood])
 
     def context(self, categories: Any, level: Any, scale: Any) -> Any:
@@ -31,11 +31,26 @@ class Network(nn.Module):
         size = torch.log1p(level.abs()), torch.log(scale)
         return torch.cat([*parts, *(v[:, None] for v in size)], dim=1)
 
-    def forward(self, inputs: Any, context: Any, state: Any = None) -> tuple[Any, Any]:
-        """Parameters of the distribution [rows, steps, parameters] of scaled values, and the state after the last."""
+    def forward(
+        self, inputs: Any, context: Any, state: list[Any] | None = None, random: torch.Generator | None = None
+    ) -> tuple[Any, list[Any]]:
+        """Parameters of the distribution [rows, steps, parameters] of scaled values, and each layer's state after the last.
+
+        With random numbers some cells are dropped, as for learning: between layers, behind a single one.
+        """
         steps = context[:, None, :].expand(-1, inputs.shape[1], -1)
-        found, state = self.recurrent(torch.cat([inputs, steps], dim=2), state)
-        return self.out(self.dropout(found)), state
+        found, states = torch.cat([inputs, steps], dim=2), []
+        for number, layer in enumerate(self.recurrent):
+            found, after = layer(
+                self._drop(found, random) if number else found, None if state is None else state[number]
+            )
+            states.append(after)
+        return self.out(self._drop(found, random) if len(states) == 1 else found), states
+
+    def _drop(self, found: Any, random: torch.Generator | None) -> Any:
+        if random is None or self._kept == 1:
+            return found
+        return found * (torch.empty_like(found).bernoulli_(self._kept, generator=random) / self._kept)
 
     def loss(self, raw: Any, values: Any, scale: Any) -> Any:
         """The negative logarithm of the likelihood of scaled values (counts: as they are), step by step."""
@@ -46,13 +61,15 @@ class Network(nn.Module):
     def distribution(self, raw: Any, scale: Any) -> Any:
         """Of scaled values; of counts as they are, whose mean is scaled instead."""
         if self.likelihood == "gaussian":
-            return torch.distributions.Normal(raw[..., 0], softplus(raw[..., 1]) + 1e-4)
+            return torch.distributions.Normal(raw[..., 0], softplus(raw[..., 1]) + 1e-4, validate_args=False)
         if self.likelihood == "student-T":
-            return torch.distributions.StudentT(2 + softplus(raw[..., 2]), raw[..., 0], softplus(raw[..., 1]) + 1e-4)
+            freedom, spread = 2 + softplus(raw[..., 2]), softplus(raw[..., 1]) + 1e-4
+            return torch.distributions.StudentT(freedom, raw[..., 0], spread, validate_args=False)
         if self.likelihood == "beta":
-            return torch.distributions.Beta(softplus(raw[..., 0]) + 1e-3, softplus(raw[..., 1]) + 1e-3)
-        mean, shape = scale * softplus(raw[..., 0]) + 1e-4, softplus(raw[..., 1]) / torch.sqrt(scale) + 1e-4
-        return _NegativeBinomial(mean, shape)
+            first, second = softplus(raw[..., 0]) + 1e-3, softplus(raw[..., 1]) + 1e-3
+            return torch.distributions.Beta(first, second, validate_args=False)
+        mean, spread = scale * softplus(raw[..., 0]) + 1e-4, softplus(raw[..., 1]) / torch.sqrt(scale) + 1e-4
+        return _NegativeBinomial(mean, spread)
 
     def draw(self, raw: Any, scale: Any) -> Any:
         """A sample of scaled values, or of counts as they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ _MAX_DRAWN = 20_000_000  # numbers that a request may make us draw
 def train(job: Job) -> None:
     """Learn from random windows; the best epoch counts."""
     params, report = job.params, job.report
-    # of one step: threads meet after each, and where something else wants a core, they wait for each other
-    deep.begin(params["mini_batch_size"] * 4 * params["num_cells"] ** 2)
+    deep.begin()
     frequency = Frequency.of(params["time_freq"])
     series = _read(job, "train", frequency)
     model = Forecaster(_config(params, series, frequency))
@@ -43,17 +43,16 @@ def train(job: Job) -> None:
     windows = _Windows(series, model.context, model.horizon, job.random)
     observed = sum(int(np.isfinite(s.target).sum()) for s in series)
     batch_size = params["mini_batch_size"]
+    shares = deep.Shares(model.network, batch_size)
     batches = int(np.clip(observed / (batch_size * model.horizon), *_BATCHES))
     for epoch in job.epochs(params["epochs"], course, patience):
         began, total = time.perf_counter(), 0.0
-        model.network.train()
         for number in range(batches):
-            loss = model.loss(*windows.batch(batch_size))
-            optimizer.zero_grad()
-            loss.backward()
+            batch = model.batch(*windows.batch(batch_size))
+            loss = shares.learn(batch, partial(model.loss, known=model.known(batch)))
             torch.nn.utils.clip_grad_norm_(model.network.parameters(), _CLIP)
             optimizer.step()
-            total += float(loss.detach())
+            total += loss
             if not number:
                 report.say(f"Epoch[{epoch}] Batch[{number}] avg_epoch_loss={total}")
                 report.loss("train loss", total, epoch, number)
@@ -145,14 +144,16 @@ class _Windows:
         self._context = context
         self._horizon = horizon
         self._random = random
-        chances = np.array([max(1, len(s.target) - horizon) for s in series], dtype=np.float64)
+        self._lengths = np.array([len(s.target) for s in series])
+        chances = np.maximum(1.0, self._lengths - horizon)
         self._chances = chances / chances.sum()
 
     def batch(self, size: int) -> tuple[list[Series], list[int]]:
         """Series, and where the window begins in each: its last step may be any that is known."""
-        chosen = [self._series[i] for i in self._random.choice(len(self._series), size, p=self._chances)]
-        ends = [int(self._random.integers(min(self._horizon, len(s.target)), len(s.target) + 1)) for s in chosen]
-        return chosen, [end - self._horizon - self._context for end in ends]
+        chosen = self._random.choice(len(self._series), size, p=self._chances)
+        lengths = self._lengths[chosen]
+        ends = self._random.integers(np.minimum(self._horizon, lengths), lengths + 1)
+        return [self._series[i] for i in chosen], (ends - self._horizon - self._context).tolist()
 
 
 # ---- evaluation ----------------------------------------------------------------------------------------------------
