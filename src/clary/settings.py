@@ -45,6 +45,10 @@ class Settings:
     serverless_idle_seconds: float = _setting(
         60.0, "How long a serverless endpoint keeps its processes when no request comes."
     )
+    models_gb: float = _setting(
+        30.0,
+        "Room on disk for the models that one variant of a multi-model endpoint has fetched; those that were not asked for the longest are removed, and fetched again when they are.",
+    )
     function_idle_seconds: float = _setting(300.0, "How long a function's process is kept warm when no call comes.")
     function_retry_seconds: float = _setting(
         60.0,

@@ -99,6 +99,12 @@ def test_sdk_v2_tensorflow(sqlite_platform: Platform, tmp_path: Path) -> None:
     assert "TENSORFLOW {'predictions'" in printed
 
 
+def test_sdk_v2_hugging_face_on_tensorflow(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """The last transformers that know TensorFlow are installed; a pipeline serves what was saved with it."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_huggingface_tensorflow.py", tmp_path)
+    assert "HUGGINGFACE [{'label': 'good'" in printed
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="images run on Linux only")
 def test_sdk_v2_an_image_of_ones_own(sqlite_platform: Platform, tmp_path: Path) -> None:
     """The example's program in an image that was pushed, trained and deployed by the SDK."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.jobs import IMAGE, ROLE, csv, serve_model, table
-from tests.platform import Platform, until
+from tests.platform import Platform, started, until
 
 from .test_endpoints import pack, refused
 
@@ -143,4 +146,38 @@ def test_many_models_behind_one_endpoint(sqlite_platform: Platform, name: str, c
     assert wrong == []
     folders = list(sqlite_platform.home.glob("runs/ep-*/library/AllTraffic/*"))
     assert sum((f / "model" / "weights").exists() for f in folders) >= models
+    for folder in folders:  # as where room was short
+        shutil.rmtree(folder)
+    client(0)
+    assert wrong == []
+    if cache == "Disabled":
+        metrics = sqlite_platform.client("cloudwatch").list_metrics
+        asked = {"Dimensions": [{"Name": "EndpointName", "Value": name}], "MetricName": "ModelUnloadingTime"}
+        until(lambda: metrics(**asked)["Metrics"], what="the time that unloading takes")
     sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
+
+
+def test_models_that_were_not_asked_for_the_longest_make_room_on_disk(home: Path) -> None:
+    with started(home / "h", CLARY_MODELS_GB="0.0001") as platform:
+        prefix = scripted(platform, "many", **{str(n): str(n).encode() for n in range(20)})
+        runtime = serve(platform, "e", prefix, cache="Disabled", SAGEMAKER_PROGRAM="inference.py")
+
+        def ask(number: int) -> str:
+            answer = runtime.invoke_endpoint(
+                EndpointName="e", ContentType="text/plain", Body=b"x", TargetModel=f"{number}.tar.gz"
+            )
+            return str(json.loads(answer["Body"].read())[0])
+
+        def there() -> set[str]:
+            return {f.read_text() for f in platform.home.glob("runs/ep-*/library/AllTraffic/*/model/weights")}
+
+        for number in range(20):
+            assert ask(number) == str(number)
+            assert ask(0) == "0"
+        assert 2 <= len(there()) < 20 and {"0", "19"} <= there()
+        platform.kill("clary.server")  # what was fetched is counted anew
+        with ThreadPoolExecutor(4) as threads:
+            asked = [n * 7 % 20 for n in range(60)]
+            assert list(threads.map(ask, asked)) == list(map(str, asked))
+        assert len(there()) < 20
+        assert not list(platform.home.glob("runs/ep-*/library/AllTraffic/.*"))

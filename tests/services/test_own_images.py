@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -359,6 +360,11 @@ def test_many_models_by_the_containers_contract(sqlite_platform: Platform, name:
     assert ask("c") == ["c", "c.tar.gz", 2] and ask("b")[0] == "b"  # the one that was not used for longest has gone
     with ThreadPoolExecutor(8) as threads:
         assert [a[0] for a in threads.map(ask, "aabbaabb")] == list("aabbaabb")
+    (files,) = (
+        f.parent.parent for f in platform.home.glob("runs/ep-*/library/A/*/model/value") if f.read_text() == "c"
+    )
+    shutil.rmtree(files)  # as where room was short
+    assert ask("c")[0] == "c" and files.exists()
     error, words = code(runtime.invoke_endpoint, EndpointName=name, Body="x", TargetModel="broken.tar.gz")
     assert error == "ModelError" and "this is no model" in words
     sagemaker.delete_endpoint(EndpointName=name)

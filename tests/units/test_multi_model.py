@@ -48,9 +48,9 @@ def test_a_batch_of_several_models_is_answered_in_order(monkeypatch: pytest.Monk
     answers = loader.models.batch([request("a"), request("b"), (PING, b""), request("a")])
     assert [body for _, body in answers] == [b"a", b"b", b"", b"a"]
     loaded = [head.split(SEPARATOR)[3:] for head, _ in answers]
-    assert loaded[0][0].endswith(b",1")
-    assert loaded[1][0].endswith(b",2")
-    assert loaded[3] == [b"model=0,2"]
+    assert loaded[0][0].endswith(b",1,0")
+    assert loaded[1][0].endswith(b",2,0")
+    assert loaded[3] == [b"model=0,2,0"]
 
 
 def test_a_model_that_needs_more_room_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:

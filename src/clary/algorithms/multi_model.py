@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from ..serving.frames import PING, SEPARATOR, Item
+from ..serving.frames import PING, SEPARATOR, Item, absent
 from .environment import base
 from .serving import Predict, item
 
@@ -37,6 +37,7 @@ class MultiModel:
         self._folder = folder or base() / "models"
         self._loaded: OrderedDict[str, Predict] = OrderedDict()
         self._limit = float(os.environ.get("CLARY_MEMORY_BYTES", "inf")) * _FULL
+        self._unloading = 0.0  # seconds that models have taken to be given up since that was last told
         self._keep = os.environ.get("CLARY_MODEL_CACHE", "Enabled") != "Disabled"
 
     def batch(self, items: list[Item]) -> list[Item]:
@@ -56,13 +57,16 @@ class MultiModel:
         except MemoryError:
             return [_told(507, f"The model needs more memory than the instance has left for it: {name}")] * len(items)
         except Exception as error:  # noqa: BLE001  # the model's fault: its traceback goes to the log
+            if not (self._folder / name).exists():
+                return [absent()] * len(items)
             traceback.print_exc()
             return [_told(500, f"The model could not be loaded: {type(error).__name__}: {error}")] * len(items)
         micros = 0 if present else max(1, int((time.perf_counter() - began) * 1e6))
         answers = predict(items)
         if not self._keep:
             self._give_up(name)
-        note = b"\0model=%d,%d" % (micros, len(self._loaded))
+        note = b"\0model=%d,%d,%d" % (micros, len(self._loaded), self._unloading * 1e6)
+        self._unloading = 0.0
         return [(head + note, body) for head, body in answers]
 
     def _find(self, name: str) -> Predict:
@@ -82,10 +86,12 @@ class MultiModel:
         return made
 
     def _give_up(self, name: str) -> None:
+        began = time.perf_counter()
         del self._loaded[name]
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed memory unless it is told not to
             ctypes.CDLL(None).malloc_trim(0)
+        self._unloading += time.perf_counter() - began
 
 
 def _model(item: Item) -> str:

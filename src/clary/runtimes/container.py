@@ -26,11 +26,12 @@ from typing import Any, NoReturn, cast
 from ..executors import image_root
 from ..serving import container_http, doors, frames
 from ..serving.container_http import CUT_SHORT, Response, invocation, request
-from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item
+from ..serving.frames import EXECUTION_PARAMETERS, IN_PIECES, PING, SEPARATOR, Item, absent
 
 SETTINGS = "CLARY_CONTAINER"
 """The variable that says what is run: ``command``, ``user``, ``directory``, ``platform`` (a port, 0 for none)."""
 PLATFORM = "/run/clary-platform/front.sock"
+_MODELS = "/opt/ml/models"
 _OWN = (SETTINGS, "CLARY_SOCKET", "CLARY_MODEL_CACHE")
 _STOP_SECONDS = 30.0
 _PING_SECONDS = 2.0
@@ -411,6 +412,7 @@ class _Models:
     def __init__(self, bridge: _Bridge):
         self._bridge = bridge
         self._loaded: OrderedDict[str, asyncio.Task[int]] = OrderedDict()
+        self._unloading = 0.0  # seconds that models have taken to be given up since that was last told
         self._keep = os.environ.get("CLARY_MODEL_CACHE", "Enabled") != "Disabled"
 
     async def answer(self, model: str, fields: list[bytes], body: bytes) -> Item:
@@ -423,7 +425,11 @@ class _Models:
             present = model in self._loaded
             try:
                 await self._ready(model)
-            except _Refused as error:
+            except (_Refused, OSError) as error:
+                if not Path(_MODELS, model).exists():
+                    return absent()
+                if isinstance(error, OSError):
+                    raise
                 return _told(error.status, str(error))
             if not present:
                 micros = max(1, int((time.perf_counter() - began) * 1e6))
@@ -434,7 +440,8 @@ class _Models:
         if not self._keep:
             await self._unload(model)
         head, answer = _item(found)
-        return head + b"\0model=%d,%d" % (micros, len(self._loaded)), answer
+        unloading, self._unloading = self._unloading, 0.0
+        return head + b"\0model=%d,%d,%d" % (micros, len(self._loaded), unloading * 1e6), answer
 
     async def _ready(self, model: str) -> None:
         """Wait until a model is loaded; one that could not be is tried again by the next request. _Refused, OSError."""
@@ -450,7 +457,9 @@ class _Models:
             raise
 
     async def _load(self, model: str) -> int:
-        asked = json.dumps({"model_name": model, "url": f"/opt/ml/models/{model}/model"}).encode()
+        if not Path(_MODELS, model).exists():
+            raise FileNotFoundError(model)
+        asked = json.dumps({"model_name": model, "url": f"{_MODELS}/{model}/model"}).encode()
         while True:
             async with asyncio.timeout(_LOAD_SECONDS):
                 found = await self._bridge.ask(
@@ -466,8 +475,10 @@ class _Models:
 
     async def _unload(self, model: str) -> None:
         self._loaded.pop(model, None)
+        began = time.perf_counter()
         with contextlib.suppress(OSError):
             await self._bridge.ask(request(b"DELETE", b"/models/" + model.encode()))
+        self._unloading += time.perf_counter() - began
 
 
 class _Refused(Exception):

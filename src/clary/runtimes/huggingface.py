@@ -19,6 +19,8 @@ _TASKS = {
 
 def model(folder: str) -> Any:
     """A pipeline for the task that ``HF_TASK`` names, or that the model's architecture is made for."""
+    if (Path(folder) / "tf_model.h5").is_file():
+        os.environ["USE_TF"] = "1"  # before the import: torch may lie beside TensorFlow here, and would be taken
     from transformers import pipeline
 
     name = os.environ.get("HF_MODEL_ID") or folder

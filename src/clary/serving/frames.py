@@ -4,7 +4,8 @@ A message is its length (uint32), a count (uint16), then for each item two lengt
 last all heads and bodies. Little endian. A head is a few fields joined by NUL: of a request Content-Type, Accept,
 custom attributes, inference id, target model, the session if there is one, and ``pieces`` when the answer may come in
 pieces; of an answer status, Content-Type, custom attributes, and notes of the form ``name=value``: ``model`` (of many: the
-microseconds that it took to load, and how many are loaded), ``new-session`` and ``closed-session``. An answer in pieces is a message a piece; later ones have the head ``+``, and an empty
+microseconds that it took to load, how many are loaded, and the microseconds that others took to be given up),
+``new-session`` and ``closed-session``. An answer in pieces is a message a piece; later ones have the head ``+``, and an empty
 head ends it.
 """
 
@@ -21,6 +22,8 @@ IN_PIECES = b"\0pieces"
 MORE, END = b"+", b""
 UNSEEN = b"\0unseen"
 """Ends the head of an answer to a request that nobody has seen: it can go to another replica."""
+ABSENT = b"\0absent"
+"""Ends the head of an answer to a request for one of many models whose files are not there any more."""
 
 Item = tuple[bytes, bytes]
 """Head and body."""
@@ -53,3 +56,8 @@ def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Ite
         items.append((bytes(data[position:middle]), bytes(data[middle:end])))
         position = end
     return items
+
+
+def absent() -> Item:
+    """The answer to a request for a model whose files are not there."""
+    return SEPARATOR.join((b"404", b"text/plain", b"")) + ABSENT, b"The model's files are not there."

@@ -224,6 +224,16 @@ class Invocation(Asker):
         else:
             self._client.refuse(400, b"ValidationError", found.error)
 
+    def _fetch_again(self, variant: LiveVariant) -> None:
+        """The model's files were removed since it was found to be ready."""
+        target = self._headers.get(b"x-amzn-sagemaker-target-model", b"").decode("latin-1")
+        self._front.library.lost(variant.library, variant.name, target)
+        self._tries += 1
+        if self._tries < MAX_TRIES:
+            self.route()
+        else:
+            self._not_ready()
+
     def _not_ready(self) -> None:
         text = "Model is not ready: it is still being loaded. Please try again."
         self._client.refuse(429, b"ModelNotReadyException", text)
@@ -308,6 +318,9 @@ class Invocation(Asker):
         variant = self.variant
         assert variant is not None
         if custom:
+            if custom.endswith(frames.ABSENT):
+                self._fetch_again(variant)
+                return
             custom = self._read_notes(variant, custom)
         if not 200 <= status < 300:
             self._model_error(status, body)
@@ -336,8 +349,9 @@ class Invocation(Asker):
         for note in notes:
             name, _, value = note.partition(b"=")
             if name == b"model":
-                micros, _, count = value.partition(b",")
-                self._meter(variant).loaded(int(micros) / 1e6, self._waited, int(count))
+                numbers = [int(number) for number in value.split(b",")]
+                unloading = numbers[2] if len(numbers) > 2 else 0  # replicas of earlier versions do not say
+                self._meter(variant).loaded(numbers[0] / 1e6, unloading / 1e6, self._waited, numbers[1])
             elif name == b"new-session" and self._headers.get(b"x-amzn-sagemaker-session-id") == sessions.NEW:
                 self._front.sessions.begin(endpoint.id, value, self._way[0].replica.id)
                 lines.append(b"X-Amzn-SageMaker-New-Session-Id: " + value + b"\r\n")
@@ -376,6 +390,9 @@ class Invocation(Asker):
             if not 200 <= int(status) < 300:
                 self._ticket.cancel()
                 self._ticket = None
+                if custom.endswith(frames.ABSENT):
+                    self._fetch_again(self.variant)
+                    return
                 self._model_error(int(status), body)
                 return
             if custom:

@@ -52,7 +52,7 @@ class Meter:
 
     __slots__ = (
         "cache_hits", "client_errors", "concurrent", "downloading", "invocations", "loading", "model", "model_errors", "models", "no_capacity",
-        "overhead", "per_instance", "provisioned", "server_errors", "setup",
+        "overhead", "per_instance", "provisioned", "server_errors", "setup", "unloading",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,14 +62,17 @@ class Meter:
         self.overhead = Latencies()
         self.cache_hits = self.models = 0  # of a multi-model endpoint, as are these:
         self.loading = Latencies()
+        self.unloading = Latencies()
         self.downloading = Latencies()
         self.setup = Latencies()  # of a serverless one
         self.no_capacity = 0  # refused, because the inference component has no copies
         self.concurrent: list[float] = []  # requests under way for each instance or copy, now and then
         self.provisioned: list[tuple[int, int]] = []  # requests under way, and for how many instances are kept
 
-    def loaded(self, loading: float, downloading: float, models: int) -> None:
+    def loaded(self, loading: float, unloading: float, downloading: float, models: int) -> None:
         """Count a request for one of many models: the seconds that its model took to come, and how many are loaded."""
+        if unloading:
+            self.unloading.add(unloading)
         self.models = max(self.models, models)
         if loading or downloading:
             self.loading.add(loading)
@@ -127,7 +130,8 @@ class Meters:
                 "variant": variant, "at": minute, "invocations": m.invocations, "per_instance": m.per_instance,
                 "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
                 "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
-                "cache_hits": m.cache_hits, "loading": m.loading.document(), "downloading": m.downloading.document(),
+                "cache_hits": m.cache_hits, "loading": m.loading.document(), "unloading": m.unloading.document(),
+                "downloading": m.downloading.document(),
                 "setup": m.setup.document(), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
                 "provisioned": m.provisioned, "second": int(time.time()),
             }

@@ -38,10 +38,14 @@ _PYTORCH = _Framework("pytorch", "torch", "deep")
 _TRANSFORMERS = _Framework("huggingface", "torch", "deep", ("transformers",))
 _SMALL = sys.platform == "linux" and machine_platform.machine() == "x86_64"  # where a build without GPUs exists
 _TENSORFLOW = _Framework("tensorflow", "numpy", "", ("tensorflow-cpu" if _SMALL else "tensorflow",))
+_OLDER = "transformers<4.50"  # the last whose pipelines know TensorFlow and do without torch
+_TRANSFORMERS_ON_TENSORFLOW = _Framework("huggingface", "numpy", "", (*_TENSORFLOW.brings, "tf-keras", _OLDER))
 _FRAMEWORKS = {
     "sagemaker-scikit-learn": _Framework("scikit-learn", "sklearn"),
     "pytorch-training": _PYTORCH, "pytorch-inference": _PYTORCH, "sagemaker-pytorch": _PYTORCH,
     "huggingface-pytorch-training": _TRANSFORMERS, "huggingface-pytorch-inference": _TRANSFORMERS,
+    "huggingface-tensorflow-training": _TRANSFORMERS_ON_TENSORFLOW,
+    "huggingface-tensorflow-inference": _TRANSFORMERS_ON_TENSORFLOW,
     "tensorflow-training": _TENSORFLOW, "tensorflow-inference": _TENSORFLOW, "sagemaker-tensorflow": _TENSORFLOW,
     "sagemaker-tensorflow-scriptmode": _TENSORFLOW, "sagemaker-tensorflow-serving": _TENSORFLOW,
 }  # fmt: skip

@@ -1,15 +1,18 @@
 """Fetches the models of multi-model endpoints when a front asks for one: from S3 to a folder that the replicas see.
 
-A front sends one line, ``[fleet, variant, model]``, and gets one back: the model's id, or why it cannot be had.
+A front sends one line, ``[fleet, variant, model, idle]``, and gets one back: the model's id, or why it cannot be had, and
+which of the idle ones have been removed, because a variant's models took more room than they may.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _MAX_LINE = 8 << 10
+_GOING = ".gone-"
 
 
 def name_of(row: Row, fleet: Json) -> str:
@@ -33,12 +37,74 @@ def name_of(row: Row, fleet: Json) -> str:
     return f"{row.uid}.{fleet['number']}"
 
 
+class _Shelf:
+    """The fetched models of one variant: their sizes, and when each was asked for."""
+
+    def __init__(self, folder: Path, room: int):
+        self.folder = folder
+        self.room = room
+        self._sizes: dict[str, int] | None = None  # not looked at yet
+        self._asked: dict[str, float] = {}
+
+    async def lacks(self, number: str) -> bool:
+        """Whether a model has to be fetched; one that has not is asked for now, and so not removed for others."""
+        if self._sizes is None:
+            found = await asyncio.to_thread(_measure, self.folder)
+            self._sizes = self._sizes or found
+        self._asked[number] = time.monotonic()
+        return not (self.folder / number).exists()
+
+    async def add(self, number: str) -> None:
+        """A model has been fetched."""
+        size = await asyncio.to_thread(_size, self.folder / number)
+        assert self._sizes is not None
+        self._sizes[number] = size
+
+    async def remove(self, idle: list[tuple[str, float]], room: int) -> list[str]:
+        """Remove models until the rest takes no more than so much room: of those that were idle at some time, and were
+        not asked for since, the first. Their ids."""
+        assert self._sizes is not None
+        gone: list[str] = []
+        for number, at in idle:
+            if sum(self._sizes.values()) <= room:
+                break
+            if number in self._sizes and self._asked.get(number, 0.0) <= at:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(self.folder / number, self.folder / f"{_GOING}{number}")
+                del self._sizes[number]
+                self._asked.pop(number, None)
+                gone.append(number)
+        for number in gone:
+            await asyncio.to_thread(shutil.rmtree, self.folder / f"{_GOING}{number}", True)
+        if gone:
+            log.info("removed %d idle models of %s to make room", len(gone), self.folder)
+        return gone
+
+
+def _measure(folder: Path) -> dict[str, int]:
+    """The models in a folder; what an earlier control was removing when it ended is removed."""
+    for left in folder.glob(f"{_GOING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return {path.name: _size(path) for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk of a folder's files."""
+    found = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += os.lstat(os.path.join(where, name)).st_blocks * 512
+    return found
+
+
 class Librarian:
     """Answers the fronts. A model that several ask for is fetched once."""
 
     def __init__(self, platform: Platform):
         self._platform = platform
-        self._fetching: dict[Path, asyncio.Task[None]] = {}
+        self._fetching: dict[Path, asyncio.Task[list[str]]] = {}
+        self._shelves: dict[Path, _Shelf] = {}
 
     @contextlib.asynccontextmanager
     async def running(self, path: Path) -> AsyncIterator[None]:
@@ -53,9 +119,9 @@ class Librarian:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            fleet, variant, model = orjson.loads(await reader.readline())
+            fleet, variant, model, *more = orjson.loads(await reader.readline())
             began = time.perf_counter()
-            answer = await self._answer(fleet, variant, model)
+            answer = await self._answer(fleet, variant, model, more[0] if more else [])
             writer.write(orjson.dumps({**answer, "seconds": time.perf_counter() - began}) + b"\n")
             await writer.drain()
         except (OSError, ValueError):
@@ -63,7 +129,8 @@ class Librarian:
         finally:
             writer.close()
 
-    async def _answer(self, fleet: str, variant: str, model: str) -> Json:
+    async def _answer(self, fleet: str, variant: str, model: str, idle: list[str]) -> Json:
+        asked = time.monotonic()
         try:
             found = await asyncio.to_thread(self._find, fleet, variant)
             if found is None:
@@ -78,9 +145,10 @@ class Librarian:
                     "object located at the URL and that the role passed to CreateModel has permissions to download the model."
                 }
             number = hashlib.sha256(f"{model}\0{item.etag}".encode()).hexdigest()[:32]
-            folder = fleets.library_folder(self._platform, row, its, which) / number
-            if not folder.exists():
-                await self._fetch(folder, f"s3://{bucket}/{key}")
+            shelf = self._shelf(fleets.library_folder(self._platform, row, its, which))
+            if await shelf.lacks(number):
+                gone = await self._fetch(shelf, number, f"s3://{bucket}/{key}", [(i, asked) for i in idle])
+                return {"id": number, "gone": gone} if gone else {"id": number}
             return {"id": number}
         except fleets.ArtifactError as error:
             return {"error": str(error)}
@@ -102,10 +170,30 @@ class Librarian:
                             return row, its, which
         return None
 
-    async def _fetch(self, folder: Path, uri: str) -> None:
+    def _shelf(self, folder: Path) -> _Shelf:
+        found = self._shelves.get(folder)
+        if found is None:
+            self._shelves = {path: shelf for path, shelf in self._shelves.items() if path.exists()}
+            found = self._shelves[folder] = _Shelf(folder, int(self._platform.settings.models_gb * 1e9))
+        return found
+
+    async def _fetch(self, shelf: _Shelf, number: str, uri: str, idle: list[tuple[str, float]]) -> list[str]:
+        """Fetch a model; the ids of those that were removed for it."""
+        folder = shelf.folder / number
         task = self._fetching.get(folder)
         if task is None:
-            work = asyncio.to_thread(fleets.stage_model, self._platform, uri, folder)
-            task = self._fetching[folder] = asyncio.create_task(work)
+            task = self._fetching[folder] = asyncio.create_task(self._put(shelf, folder, uri, idle))
             task.add_done_callback(lambda _: self._fetching.pop(folder, None))
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
+
+    async def _put(self, shelf: _Shelf, folder: Path, uri: str, idle: list[tuple[str, float]]) -> list[str]:
+        try:
+            await asyncio.to_thread(fleets.stage_model, self._platform, uri, folder)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not (gone := await shelf.remove(idle, 0)):
+                raise
+            await asyncio.to_thread(fleets.stage_model, self._platform, uri, folder)
+        else:
+            gone = []
+        await shelf.add(folder.name)
+        return gone + await shelf.remove([i for i in idle if i[0] not in gone], shelf.room)

@@ -147,7 +147,7 @@ def _add(rows: MetricRows, item: Json, place: _Place) -> None:
         rows.add(_key(place, metric), item["at"], "Microseconds", _latencies(item[part]))
     if (item.get("setup") or {}).get("count"):
         rows.add(_key(place, "ModelSetupTime"), item["at"], "Microseconds", _latencies(item["setup"]))
-    if item.get("models"):
+    if item.get("cache_hits") or (item.get("loading") or {}).get("count"):
         _add_models(rows, item, place)
 
 
@@ -155,6 +155,8 @@ def _add_models(rows: MetricRows, item: Json, place: _Place) -> None:
     """What multi-model endpoints report besides."""
     hits, misses = float(item["cache_hits"]), float(item["loading"]["count"])
     rows.add(_key(place, "ModelCacheHit"), item["at"], "None", _ones(hits + misses, hits))
+    if (item.get("unloading") or {}).get("count"):
+        rows.add(_key(place, "ModelUnloadingTime"), item["at"], "Microseconds", _latencies(item["unloading"]))
     if misses:
         for metric, part in (("ModelLoadingTime", "loading"), ("ModelDownloadingTime", "downloading")):
             rows.add(_key(place, metric), item["at"], "Microseconds", _latencies(item[part]))
