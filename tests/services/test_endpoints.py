@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -525,10 +526,59 @@ def test_features_that_are_not_served_are_refused_by_name(platform: Platform, na
     configure(platform, name, model_data)
     variant = {
         "VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
-        "RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"},
+        "RoutingConfig": {"RoutingStrategy": "KV_AWARE"},
     }  # fmt: skip
     found = refused(sagemaker.create_endpoint_config, EndpointConfigName=f"{name}-s", ProductionVariants=[variant])
-    assert "Clary does not serve RoutingStrategy PREFIX_AWARE yet" in found["Error"]["Message"]
+    assert "Clary does not serve RoutingStrategy KV_AWARE yet" in found["Error"]["Message"]
+
+
+def test_requests_that_begin_alike_go_to_one_instance(sqlite_platform: Platform, name: str) -> None:
+    sagemaker, runtime = sqlite_platform.client("sagemaker"), sqlite_platform.client("sagemaker-runtime")
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import os, time
+me = os.urandom(8).hex()
+def model_fn(folder): return me
+def input_fn(body, content_type): return body
+def predict_fn(body, model):
+    time.sleep(1 if "slow" in str(body)[-10:] else 0)
+    return model
+def output_fn(prediction, accept): return prediction, "text/plain"
+"""
+    data = pack(sqlite_platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    configure(sqlite_platform, name, data, SAGEMAKER_PROGRAM="inference.py")
+
+    def config(suffix: str, **routing: Any) -> dict[str, Any]:
+        variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 3}
+        return {
+            "EndpointConfigName": f"{name}{suffix}", "ProductionVariants": [{**variant, "RoutingConfig": routing}],
+        }  # fmt: skip
+
+    prefixes = {"PrefixLength": 1024, "ConcurrencyThreshold": 1}
+    for routing, words in (
+        ({"RoutingStrategy": "PREFIX_AWARE"}, "needs PrefixAwareRoutingConfig"),
+        ({"RoutingStrategy": "RANDOM", "PrefixAwareRoutingConfig": prefixes}, "PREFIX_AWARE only"),
+    ):
+        found = refused(sagemaker.create_endpoint_config, **config("-r", **routing))
+        assert found["Error"]["Code"] == "ValidationException" and words in found["Error"]["Message"]
+    wanted = config("-p", RoutingStrategy="PREFIX_AWARE", PrefixAwareRoutingConfig=prefixes)
+    sagemaker.create_endpoint_config(**wanted)
+    told = sagemaker.describe_endpoint_config(EndpointConfigName=f"{name}-p")["ProductionVariants"][0]
+    assert told["RoutingConfig"] == wanted["ProductionVariants"][0]["RoutingConfig"]
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-p")
+    assert settled(sqlite_platform, name)["EndpointStatus"] == "InService"
+
+    def ask(prompt: str, end: str = "") -> str:
+        body = prompt.ljust(1024).encode() + end.encode()
+        return str(runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType="text/plain")["Body"].read())
+
+    homes = {n: ask(f"prompt {n}") for n in range(12)}
+    assert len(set(homes.values())) == 3
+    assert all(ask(f"prompt {n}", "another end") == home for n, home in homes.items())
+    with ThreadPoolExecutor(2) as threads:  # one instance has as many under way as it may: another takes the second
+        first, second = threads.map(lambda _: ask("prompt 0", "slow"), range(2))
+    assert first != second and homes[0] in (first, second)
+    sagemaker.delete_endpoint(EndpointName=name)
 
 
 def test_what_instances_use_is_measured(sqlite_platform: Platform, name: str) -> None:

@@ -107,11 +107,11 @@ class Invocation(Asker):
                 return
         else:
             variant = endpoint.choose()
-        link = variant.pick() if variant is not None else None
+        link = self._pick(variant)
         if link is None and endpoint.beside is not None:  # a fleet that just lost its last replica harms no request
             endpoint = endpoint.beside
             variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
-            link = variant.pick() if variant is not None else None
+            link = self._pick(variant)
         self.endpoint, self.variant = endpoint, variant
         if variant is not None and variant.serverless and not self._counts(endpoint, variant, link):
             return
@@ -128,6 +128,12 @@ class Invocation(Asker):
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _pick(self, variant: LiveVariant | None) -> Link | None:
+        """The replica of a variant that the request goes to, if one is there."""
+        if variant is None:
+            return None
+        return variant.pick_alike(self._body) if variant.prefix else variant.pick()
 
     def _may_begin(self, endpoint: LiveEndpoint) -> bool:
         """Whether the request goes to any replica, to begin a session there; else it is refused or on its way."""

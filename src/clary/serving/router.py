@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from itertools import accumulate
 from zlib import crc32
 
@@ -31,10 +32,12 @@ class LiveVariant:
         "name",
         "name_header",
         "pipeline",
+        "prefix",
         "provisioned",
         "random",
         "running",
         "serverless",
+        "threshold",
     )
 
     def __init__(self, endpoint: Endpoint, variant: Variant, links: list[Link], running: list[int]):
@@ -42,6 +45,7 @@ class LiveVariant:
         self.containers = variant.containers
         self.links = links
         self.random = variant.random
+        self.prefix, self.threshold = variant.prefix, variant.threshold
         self.direct = variant.direct
         self.library = variant.library
         self.component = variant.component
@@ -78,6 +82,19 @@ class LiveVariant:
         home = alive[crc32(model.encode()) % len(alive)]
         least = min(alive, key=lambda link: link.outstanding)
         return least if home.outstanding > 2 * least.outstanding + _BUSY else home
+
+    def pick_alike(self, body: bytes) -> Link | None:
+        """As ``pick``, but bodies that begin alike go to one replica while that has few under way, then to the next one.
+
+        Each replica has a rank of its own for a beginning (rendezvous hashing): when one comes or goes, only what
+        belongs to that one moves.
+        """
+        alive = [link for link in self.links if link.alive and all(more.alive for more in link.more)]
+        free = [link for link in alive if link.outstanding < self.threshold]
+        if not free or len(alive) < 2:
+            return min(alive, key=lambda link: link.outstanding, default=None)
+        beginning = b"%d " % crc32(body[: self.prefix])
+        return max(free, key=lambda link: sha256(beginning + link.replica.id.encode()).digest())
 
 
 class LiveEndpoint:

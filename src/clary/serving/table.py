@@ -41,6 +41,8 @@ class Variant:
     component: str = ""  # the name of the inference component whose copies these are
     copies: int = 0  # that the component should have
     provisioned: int = 0  # of ``serverless``: requests for which instances are kept
+    prefix: int = 0  # bytes of a body: requests that begin alike go to one replica
+    threshold: int = 0  # unless it has so many under way
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,32 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     return {"EndpointConfigArn": arn}
 
 
+_STRATEGIES = {"RANDOM", "LEAST_OUTSTANDING_REQUESTS", "PREFIX_AWARE"}
+
+
+def _check_routing(variant: Json) -> None:
+    """Prefixes are configured if they decide, and only then."""
+    routing = variant.get("RoutingConfig") or {}
+    if (routing.get("RoutingStrategy") == "PREFIX_AWARE") == bool(config := routing.get("PrefixAwareRoutingConfig")):
+        absent = [n for n in ("PrefixLength", "ConcurrencyThreshold") if config and n not in config]
+        if absent:
+            raise ValidationException(
+                f"PrefixAwareRoutingConfig of production variant {variant['VariantName']} needs {' and '.join(absent)}."
+            )
+        return
+    needs = "takes PrefixAwareRoutingConfig with the routing strategy PREFIX_AWARE only"
+    if not config:
+        needs = "needs PrefixAwareRoutingConfig, as its routing strategy is PREFIX_AWARE"
+    raise ValidationException(f"RoutingConfig of production variant {variant['VariantName']} {needs}.")
+
+
 def _refuse_unserved(request: Json) -> None:
     """Features that would silently do nothing are refused by name."""
     unserved = [n for n in ("ExplainerConfig",) if request.get(n)]
     strategies = {
         (v.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM") for v in request["ProductionVariants"]
     }
-    unserved += sorted(f"RoutingStrategy {s}" for s in strategies - {"RANDOM", "LEAST_OUTSTANDING_REQUESTS"})
+    unserved += sorted(f"RoutingStrategy {s}" for s in strategies - _STRATEGIES)
     if unserved:
         raise ValidationException(
             f"Clary does not serve {', '.join(unserved)} yet; remove it from the endpoint configuration."
@@ -76,6 +95,7 @@ def _refuse_unserved(request: Json) -> None:
 
 
 def _variant(ctx: Context, variant: Json) -> Json:
+    _check_routing(variant)
     if "ServerlessConfig" in variant:
         _check_serverless(variant)
     elif "InstanceType" not in variant or "InitialInstanceCount" not in variant:

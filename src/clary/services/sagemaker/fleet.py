@@ -90,6 +90,7 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
             "Weight": v["InitialVariantWeight"],
             "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
             "Routing": (v.get("RoutingConfig") or {}).get("RoutingStrategy"),
+            "Prefix": (v.get("RoutingConfig") or {}).get("PrefixAwareRoutingConfig"),
             "Shadow": v in shadows,
         }
         for v in (*config.spec["ProductionVariants"], *shadows)

@@ -107,7 +107,8 @@ class Publisher:
         )
         return Variant(
             host["VariantName"], host["Weight"], replicas, random=host.get("Routing") == "RANDOM", component=row.name,
-            copies=row.private["copies"],
+            copies=row.private["copies"], prefix=_prefix(host, "PrefixLength"),
+            threshold=_prefix(host, "ConcurrencyThreshold"),
         )  # fmt: skip
 
     def _serving(self, row: Row, serving: Json, config: str = "") -> Endpoint:
@@ -126,7 +127,8 @@ class Publisher:
                 tuple(c["ContainerHostname"] for c in v["Containers"]), v.get("Routing") == "RANDOM",
                 v.get("Shadow", False), v["Direct"], (v.get("Serverless") or {}).get("MaxConcurrency", 0),
                 name_of(row, serving) if fleet.multi_model(v) else "",
-                provisioned=(v.get("Serverless") or {}).get("ProvisionedConcurrency") or 0,
+                provisioned=(v.get("Serverless") or {}).get("ProvisionedConcurrency") or 0, prefix=_prefix(v, "PrefixLength"),
+                threshold=_prefix(v, "ConcurrencyThreshold"),
             )
             for v in serving["variants"]
         )  # fmt: skip
@@ -140,6 +142,11 @@ class Publisher:
             "async" in serving,
             config,
         )
+
+
+def _prefix(variant: Json, member: str) -> int:
+    """How requests are told apart where those that begin alike go to one replica; 0 elsewhere."""
+    return int((variant.get("Prefix") or {}).get(member, 0))
 
 
 def _capture(config: Json | None) -> Capture | None:
