@@ -168,6 +168,7 @@ async def serve(settings: Settings) -> None:
     Lifeline.from_environment().watch(loop, stop.set)
     async with running(settings):
         gc.collect()
+        gc.enable()
         gc.freeze()  # the operations' models are many objects that never go: no collection need look at them
         log.info("control is ready")
         await stop.wait()

@@ -106,7 +106,7 @@ class Supervisor:
             passed += [s.fileno() for s in self._listeners]
         part.started = time.monotonic()
         part.process = subprocess.Popen(
-            [sys.executable, "-m", _PARTS[part.name]],
+            [sys.executable, "-m", "clary.part", _PARTS[part.name]],
             env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             start_new_session=True,
         )  # fmt: skip

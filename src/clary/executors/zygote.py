@@ -90,6 +90,7 @@ class Zygote:
         if self._lifeline is not None:
             selector.register(self._lifeline, selectors.EVENT_READ)
         gc.collect()
+        gc.enable()
         gc.freeze()
         while not self._stopping and not self._needless():
             for key, _ in selector.select(_BEAT):

@@ -246,6 +246,7 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
     inside.chmod(0o666)  # the home folder around it is private
     channel = loop.create_task(front.keep_channel())
     gc.collect()
+    gc.enable()
     gc.freeze()
     log.info("front is ready%s", " (compiled)" if compiled else "")
     try:

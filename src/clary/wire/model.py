@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 _PLACED = frozenset(
     (
@@ -113,9 +114,16 @@ def load(name: str) -> Service:
     path = max(root.glob("*/service-2.json*"))
     raw = path.read_bytes()
     text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    return Service(name, json.loads(text, object_pairs_hook=_without_prose))
+    document = orjson.loads(text)
+    _drop_prose(document)
+    return Service(name, document)
 
 
-def _without_prose(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Drop the documentation strings while parsing: they are most of a model's memory."""
-    return {k: v for k, v in pairs if k not in _PROSE or not isinstance(v, str)}
+def _drop_prose(node: dict[str, Any]) -> None:
+    """Drop the documentation strings: they are most of a model's memory."""
+    for name in _PROSE:
+        if isinstance(node.get(name), str):
+            del node[name]
+    for value in node.values():
+        if isinstance(value, dict):
+            _drop_prose(value)
