@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -84,6 +85,41 @@ def test_results_lie_in_s3(platform: Platform, name: str, model_data: str) -> No
     until(lambda: wanted <= metrics(), what="the queue's metrics")
     assert "Invocations" not in metrics()
     platform.client("sagemaker").delete_endpoint(EndpointName=name)
+
+
+def test_large_inputs_and_those_that_are_too_large(sqlite_platform: Platform, name: str, tmp_path: Path) -> None:
+    """They are read while they are sent: nothing of this size is held by the platform."""
+    s3 = sqlite_platform.client("s3")
+    s3.create_bucket(Bucket=name)
+    code = b"""
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept): return f"{len(body)} {sum(body[-3:])}", "text/plain"
+"""
+    runtime = deploy(
+        sqlite_platform, name, pack(sqlite_platform, name, "m.tar.gz", code__inference_DOT_py=code), SKLEARN
+    )
+    size = 258 << 20
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(size - 3)
+        file.seek(0, 2)
+        file.write(b"\1\2\3")
+    s3.upload_file(str(tmp_path / "large"), name, "large")
+    asked = {"EndpointName": name, "ContentType": "application/octet-stream"}
+    answer = runtime.invoke_endpoint_async(InputLocation=f"s3://{name}/large", **asked)
+    assert until(lambda: result(sqlite_platform, answer["OutputLocation"]), what="the result") == f"{size} 6".encode()
+    part = {"Bucket": name, "Key": "larger"}
+    upload = s3.create_multipart_upload(**part)["UploadId"]
+    done = []
+    for number in range(1, 5):
+        made = s3.upload_part_copy(
+            UploadId=upload, PartNumber=number, CopySource={"Bucket": name, "Key": "large"}, **part
+        )
+        done.append({"PartNumber": number, "ETag": made["CopyPartResult"]["ETag"]})
+    s3.complete_multipart_upload(UploadId=upload, MultipartUpload={"Parts": done}, **part)
+    answer = runtime.invoke_endpoint_async(InputLocation=f"s3://{name}/larger", **asked)
+    words = until(lambda: result(sqlite_platform, answer["FailureLocation"]), what="the failure")
+    assert f"has {4 * size} bytes; at most {1 << 30} are taken" in words.decode()
+    sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
 
 
 def test_a_queue_outlives_the_platform_and_waits_for_an_instance(own_platform: Platform, name: str) -> None:

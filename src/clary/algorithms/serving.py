@@ -83,7 +83,7 @@ def _converse(channel: socket.socket, predict: Predict, stream: Stream | None, t
             held += memoryview(view)[:count]
             while len(held) >= 4:
                 size = int.from_bytes(held[:4], "little")
-                if size > frames.MAX_MESSAGE:
+                if size > frames.MAX_REQUEST:
                     print("a message is too large; closing the connection", file=sys.stderr, flush=True)
                     return
                 if len(held) - 4 < size:

@@ -335,7 +335,7 @@ class _Platform(asyncio.Protocol):
         self._held += data
         while len(self._held) >= 4:
             size = int.from_bytes(self._held[:4], "little")
-            if size > frames.MAX_MESSAGE:
+            if size > frames.MAX_REQUEST:
                 self._transport.abort()
                 return
             if len(self._held) - 4 < size:

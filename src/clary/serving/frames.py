@@ -15,6 +15,8 @@ import struct
 from collections.abc import Sequence
 
 MAX_MESSAGE = 256 << 20
+MAX_REQUEST = (1 << 30) + (1 << 20)
+"""Bytes that a replica reads at most: the largest input of an asynchronous request, and its head."""
 SEPARATOR = b"\0"
 PING = b"\0ping"
 EXECUTION_PARAMETERS = b"\0execution-parameters"
@@ -43,6 +45,11 @@ def pack(items: Sequence[Item]) -> bytes:
     return b"".join((_COUNT.pack(size, len(items)), struct.pack(f"<{len(lengths)}I", *lengths), *parts))
 
 
+def opening(head: bytes, size: int) -> bytes:
+    """The beginning of a message with one item; the ``size`` bytes of its body follow."""
+    return b"".join((_COUNT.pack(10 + len(head) + size, 1), struct.pack("<2I", len(head), size), head))
+
+
 def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Item]:
     """The items of the message whose count stands at ``at`` and which is ``size`` bytes long."""
     (count,) = struct.unpack_from("<H", data, at)
@@ -51,10 +58,13 @@ def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Ite
     if position + sum(lengths) != at + size:
         raise ValueError("a message's lengths do not add up")
     items: list[Item] = []
+    view = data if isinstance(data, bytes) else memoryview(data)  # a slice of a bytearray would be one copy more
     for i in range(0, 2 * count, 2):
         middle, end = position + lengths[i], position + lengths[i] + lengths[i + 1]
-        items.append((bytes(data[position:middle]), bytes(data[middle:end])))
+        items.append((bytes(view[position:middle]), bytes(view[middle:end])))
         position = end
+    if isinstance(view, memoryview):
+        view.release()
     return items
 
 

@@ -6,12 +6,17 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from ...serving import frames
 from ...sockets import exactly
 from . import fleet as fleets
 
 _RESTART_SECONDS = 30.0
+_PIECE = 1 << 20
+
+Body = bytes | tuple[BinaryIO, int]
+"""A request's body: its bytes, or a file from which so many are sent."""
 
 
 class Caller:
@@ -24,17 +29,18 @@ class Caller:
         self._channels: dict[str, socket.socket] = {}
 
     def call(
-        self, content_type: str, accept: str, body: bytes, custom: str = "", inference_id: str = ""
+        self, content_type: str, accept: str, body: Body, custom: str = "", inference_id: str = ""
     ) -> tuple[int, str, bytes]:
         """Status, content type and body of the answer; OSError (TimeoutError) when there is none."""
-        status = 200
+        status, answer = 200, b""
         for part in self._parts:
             wanted = accept if part is self._parts[-1] else ""
             head = "\0".join((content_type, wanted, custom, inference_id, ""))
-            status, content_type, body = self._exchange(part, head.encode(), body)
+            status, content_type, answer = self._exchange(part, head.encode(), body)
             if not 200 <= status < 300:
                 break
-        return status, content_type, body
+            body = answer
+        return status, content_type, answer
 
     def execution_parameters(self) -> bytes | None:
         """What the first container would have of a batch transform; None when it does not say."""
@@ -47,10 +53,16 @@ class Caller:
             channel.close()
         self._channels.clear()
 
-    def _exchange(self, part: fleets.Slot, head: bytes, body: bytes) -> tuple[int, str, bytes]:
+    def _exchange(self, part: fleets.Slot, head: bytes, body: Body) -> tuple[int, str, bytes]:
         channel = self._channel(part)
         try:
-            channel.sendall(frames.pack([(head, body)]))
+            if isinstance(body, bytes):
+                channel.sendall(frames.pack([(head, body)]))
+            else:
+                file, length = body
+                channel.sendall(frames.opening(head, length))
+                while piece := file.read(_PIECE):
+                    channel.sendall(piece)
             size = int.from_bytes(exactly(channel, 4), "little")
             ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
         except (OSError, ValueError):

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +28,15 @@ from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
 from ....store.object import NoSuchBucket, NoSuchObject, split_uri
 from ....store.rows import Row
 from .. import fleet as fleets
-from ..replica_call import Caller
+from ..replica_call import Body, Caller
 from . import notification
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 Parts = tuple[fleets.Slot, ...]
-MAX_INPUT = frames.MAX_MESSAGE - (1 << 20)
+MAX_INPUT = frames.MAX_REQUEST - (1 << 20)
+"""AWS's limit, 1 GB."""
 _DEFAULT_CONCURRENCY = 4
 _TOGETHER = 64
 _TRIES = 3
@@ -181,8 +182,8 @@ class Dispatcher:
         metrics: dict[str, tuple[str, float]] = {"TimeInBacklog": ("Milliseconds", (began - request.received) * 1e3)}
         reason, answer, content_type = "", b"", "text/plain"
         try:
-            body = self._input(request, metrics)
-            status, content_type, answer = self._call(request, place, body, metrics)
+            with self._input(request, metrics) as body:
+                status, content_type, answer = self._call(request, place, body, metrics)
             if not 200 <= status < 300:
                 kind = "client" if status < 500 else "server"
                 words = answer[:500].decode("utf-8", "replace")
@@ -216,31 +217,35 @@ class Dispatcher:
 
         self._platform.database.attempt(done)
 
-    def _input(self, request: AsyncRequest, metrics: dict[str, tuple[str, float]]) -> bytes:
+    @contextlib.contextmanager
+    def _input(self, request: AsyncRequest, metrics: dict[str, tuple[str, float]]) -> Iterator[Body]:
+        """What the model is sent; what lies in S3 is read while it is sent."""
         record = request.request
         if now() > request.received + record["ttl"]:
             raise _Failed("ExpiredRequests", f"The request waited longer than its RequestTTLSeconds ({record['ttl']}).")
         if request.body is not None:
-            return request.body
+            yield request.body
+            return
         began = time.perf_counter()
         try:
             found = self._platform.objects.find(*split_uri(record["input"]))
             if found.size > MAX_INPUT:
                 raise _Failed(
                     "RequestDownloadFailures",
-                    f"The input {record['input']} has {found.size} bytes; Clary takes at most {MAX_INPUT}.",
+                    f"The input {record['input']} has {found.size} bytes; at most {MAX_INPUT} are taken.",
                 )
-            body = self._platform.objects.read(found)
+            file = self._platform.objects.open(found)
         except (NoSuchBucket, NoSuchObject):
             raise _Failed(
                 "RequestDownloadFailures",
                 f"Failed to download the input {record['input']}: there is no such object.",
             ) from None
         metrics["RequestDownloadLatency"] = ("Microseconds", (time.perf_counter() - began) * 1e6)
-        return body
+        with file:
+            yield file, found.size
 
     def _call(
-        self, request: AsyncRequest, place: _Place, body: bytes, metrics: dict[str, tuple[str, float]]
+        self, request: AsyncRequest, place: _Place, body: Body, metrics: dict[str, tuple[str, float]]
     ) -> tuple[int, str, bytes]:
         record = request.request
         caller, began = Caller(place.parts, float(record["timeout"]), self._over.wait), time.perf_counter()
