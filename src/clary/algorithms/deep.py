@@ -70,7 +70,8 @@ def optimizer(name: str, weights: Iterable[Any], rate: float, decay: float = 0.0
         "rmsprop": torch.optim.RMSprop, "adadelta": torch.optim.Adadelta,
     }  # fmt: skip
     # one pass over all weights: torch's default visits each in Python, Adam for 770 µs instead of 40 with 12 of them
-    options: dict[str, Any] = {"fused" if name in ("sgd", "adam", "adagrad") else "foreach": True}
+    fused = name in ("sgd", "adam") or (name == "adagrad" and not _on_gpu())  # where there is such a pass
+    options: dict[str, Any] = {"fused" if fused else "foreach": True}
     options |= {"rho": 0.95, "eps": 1e-5} if name == "adadelta" else {}
     return made[name](weights, lr=1.0 if name == "adadelta" else rate, weight_decay=decay, **options)
 
