@@ -87,6 +87,23 @@ def test_sdk_v2_tables_without_choosing(sqlite_platform: Platform, tmp_path: Pat
     assert printed.count("-ENSEMBLE ") == 2 and "WeightedEnsemble" in printed
 
 
+def test_sdk_v2_instance_groups(sqlite_platform: Platform, tmp_path: Path) -> None:
+    """A heterogeneous cluster: what each host is told of the groups, and which channels it gets."""
+    printed = program(sqlite_platform, "sdk-v2", "sdk_v2_groups.py", tmp_path)
+    assert "GROUPS [('prepare', 2), ('learn', 1)]" in printed
+    told = [json.loads(line.removeprefix("TOLD ")) for line in printed.splitlines() if line.startswith("TOLD ")]
+    by_host = {each["host"]: each for each in told}
+    assert set(by_host) == {"algo-1", "algo-2", "algo-3"}
+    first, last = by_host["algo-1"], by_host["algo-3"]
+    assert first["types"] == {"prepare": "ml.c5.xlarge", "learn": "ml.m5.large"} and first["mixed"].lower() == "true"
+    assert (first["group"], first["type"], first["with"]) == ("prepare", "ml.c5.xlarge", ["algo-1", "algo-2"])
+    assert (last["group"], last["type"], last["with"]) == ("learn", "ml.m5.large", ["algo-3"])
+    assert first["channels"] == {"raw": ["raw.csv"], "seen": ["seen.csv"]} and last["channels"] == {
+        "seen": ["seen.csv"]
+    }
+    assert "REFUSED" in printed and "the instance groups neither, which are not in ResourceConfig" in printed
+
+
 def test_sdk_v2_hugging_face(sqlite_platform: Platform, tmp_path: Path) -> None:
     """Code from a Git repository, transformers installed for it, a pipeline that serves what it made."""
     printed = program(sqlite_platform, "sdk-v2", "sdk_v2_huggingface.py", tmp_path)

@@ -80,7 +80,9 @@ def _check(platform: Platform, spec: Json) -> None:
         raise ValidationException(
             f"Invalid request: KeepAlivePeriodInSeconds cannot be used with {what}: such instances are not kept."
         )
-    _check_channels(spec.get("InputDataConfig") or [])
+    channels = spec.get("InputDataConfig") or []
+    _check_channels(channels)
+    _check_groups(resources.get("InstanceGroups") or [], channels)
     try:
         split_uri(spec["OutputDataConfig"]["S3OutputPath"])
     except ValueError as error:
@@ -91,6 +93,19 @@ def _check(platform: Platform, spec: Json) -> None:
         if wait is None or wait < runtime:
             raise ValidationException(
                 "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds."
+            )
+
+
+def _check_groups(groups: list[Json], channels: list[Json]) -> None:
+    names = [g["InstanceGroupName"] for g in groups]
+    if len(names) != len(set(names)):
+        raise ValidationException("Invalid request: the names of InstanceGroups must be unique.")
+    for channel in channels:
+        wanted = (channel.get("DataSource", {}).get("S3DataSource") or {}).get("InstanceGroupNames") or []
+        if unknown := sorted(set(wanted) - set(names)):
+            raise ValidationException(
+                f"Invalid request: channel {channel['ChannelName']} is for the instance groups {', '.join(unknown)}, "
+                "which are not in ResourceConfig."
             )
 
 

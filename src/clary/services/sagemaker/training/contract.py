@@ -91,7 +91,9 @@ def write_configuration(row: Row, all_hosts: list[Host], host: Host) -> None:
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters(row)))
     mode = row.spec["AlgorithmSpecification"].get("TrainingInputMode", "File")
     (config / "inputdataconfig.json").write_text(
-        json.dumps({c["ChannelName"]: _channel(c, mode) for c in row.spec.get("InputDataConfig") or ()})
+        json.dumps(
+            {c["ChannelName"]: _channel(c, mode) for c in row.spec.get("InputDataConfig") or () if receives(host, c)}
+        )
     )
     groups = sorted({(h.group, h.instance_type) for h in all_hosts})
     resources = {
@@ -107,6 +109,12 @@ def write_configuration(row: Row, all_hosts: list[Host], host: Host) -> None:
         "network_interface_name": "lo",
     }  # fmt: skip
     (config / "resourceconfig.json").write_text(json.dumps(resources))
+
+
+def receives(host: Host, channel: Json) -> bool:
+    """Whether a channel is for the hosts of this one's group."""
+    groups = (channel.get("DataSource", {}).get("S3DataSource") or {}).get("InstanceGroupNames")
+    return not groups or host.group in groups
 
 
 def _channel(channel: Json, mode: str) -> Json:

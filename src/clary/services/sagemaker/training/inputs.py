@@ -21,7 +21,7 @@ from .. import own_images, packages
 from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
 from . import pools
-from .contract import Host, checkpoint_folder, hosts, hyperparameters, owner, run_id, write_configuration
+from .contract import Host, checkpoint_folder, hosts, hyperparameters, owner, receives, run_id, write_configuration
 
 Json = dict[str, Any]
 STAGED = "staged"
@@ -135,8 +135,7 @@ def _stage_channel(
     name, source = channel["ChannelName"], channel.get("DataSource", {}).get("S3DataSource")
     if source is None:
         raise InputError(f"ClientError: Channel {name} has no S3DataSource; file systems cannot be mounted here.")
-    wanted = source.get("InstanceGroupNames")
-    receiving = [h for h in all_hosts if not wanted or h.group in wanted]
+    receiving = [h for h in all_hosts if receives(h, channel)]
     if source["S3DataType"] == "AugmentedManifestFile":
         if mode != "Pipe":
             raise InputError(f"ClientError: Channel {name}: AugmentedManifestFile needs Pipe mode.")
