@@ -26,6 +26,7 @@ from tests.platform import BIN, CLARY, ROOT, Platform, run, started, until
 
 from bench.algorithms import algorithms
 from bench.containers import containers
+from bench.hosting import hosting, memory
 from bench.networks import networks
 from bench.table import show
 from clary.serving import compiled
@@ -155,11 +156,8 @@ def cost_together(pids: list[int], port: int, requests: list[bytes], calls: int 
 def start_and_memory(platform: Platform, ready: float) -> None:
     """Start-up and idle memory."""
     show("clary up to ready", f"{ready:.2f} s", "< 2 s", ready < 2)
-    total = 0
-    for pid in platform.pids():
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        total += int(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:")))
-    show("idle memory of all processes (PSS)", f"{total / 1024:.0f} MB", "< 200 MB", total < 200 * 1024)
+    total = memory(platform.pids())
+    show("idle memory of all processes (PSS)", f"{total:.0f} MB", "< 200 MB", total < 200)
     times = []
     for _ in range(7):
         began = time.perf_counter()
@@ -399,6 +397,11 @@ def handler(event, context):
     )
 
 
+def fleets(platform: Platform, folder: Path) -> None:
+    """Endpoints that nobody asks much of."""
+    hosting(model_of(100), folder)
+
+
 def own_images(platform: Platform, folder: Path) -> None:
     """Containers of users' own."""
 
@@ -525,8 +528,10 @@ def _nginx(folder: Path, big: Path) -> tuple[float, float] | None:
 
 
 def main() -> None:
-    """Run everything, or the parts that are named: training, endpoint, invocations, own_images, exposing, objects, algorithms, networks."""
-    parts = {f.__name__: f for f in (endpoint, invocations, own_images, exposing, objects, algorithms, networks)}
+    """Run everything, or the parts that are named: training, endpoint, invocations, fleets, own_images, exposing, objects, algorithms, networks."""
+    parts = {
+        f.__name__: f for f in (endpoint, invocations, fleets, own_images, exposing, objects, algorithms, networks)
+    }
     wanted = sys.argv[1:] or ["training", *parts]
     print(
         f"Clary benchmarks: {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {SECONDS:.0f} s a measurement, "
