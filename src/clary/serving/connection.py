@@ -54,9 +54,11 @@ class Connection(Peer):
         self._held = 0  # bytes of its body that count towards all connections' sum
         self._invocation: Invocation | None = None
         self._behind: bytes = b""
+        self._unread = False  # the client has not taken all of what it was sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)  # uvloop writes at once then, not when all that came is read
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,19 +80,23 @@ class Connection(Peer):
             self.transport.close()
 
     def pause_writing(self) -> None:
+        self._unread = True
         if self._invocation is not None:
             self._invocation.pause()
 
     def resume_writing(self) -> None:
+        self._unread = False
         if self._invocation is not None:
             self._invocation.resume()
+        elif self._tunnel is None and not self._turning:
+            self._read_on()
 
     def data_received(self, data: bytes) -> None:
         self._touched = time.monotonic()
         if self._tunnel is not None:
             self._tunnel.write(data)
             return
-        if self._invocation is not None or self._turning:  # read it when the present one is answered
+        if self._invocation is not None or self._turning or self._unread:  # read it when the present one is answered
             self._behind += data
             if len(self._behind) > MAX_HEAD:
                 self.transport.pause_reading()
@@ -203,7 +209,11 @@ class Connection(Peer):
         self._touched = time.monotonic()
         if not (self._keep_alive and keep_alive):
             self.transport.close()
-        elif self._behind:
+        elif not self._unread:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._behind:
             data, self._behind = self._behind, b""
             self.transport.resume_reading()
             self.data_received(data)
