@@ -7,15 +7,20 @@ import datetime as dt
 import io
 import json
 import re
+import socket
 import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import xgboost
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EventStreamError
 
 from clary.algorithms.readers import recordio
@@ -492,6 +497,44 @@ def test_large_bodies_do_not_hold_up_small_ones(sqlite_platform: Platform, name:
     assert 1 << 20 < len(csv(many)) < 6 << 20
     expected = predict(sqlite_platform, name, rows)
     assert predict(sqlite_platform, name, many) == expected * 12
+
+
+def test_a_client_that_asks_on_without_reading_gets_every_answer(sqlite_platform: Platform, name: str) -> None:
+    """Requests behind each other on one connection; what is not read yet holds up those that follow, and nothing else."""
+    sqlite_platform.client("s3").create_bucket(Bucket=name)
+    code = b"""
+import time
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    time.sleep("a" in body)  # while the other instance could answer what follows
+    return body * (1 << 20), "text/plain"
+"""
+    data = pack(sqlite_platform, name, "m.tar.gz", code__inference_DOT_py=code)
+    found = deploy(sqlite_platform, name, data, count=2, SAGEMAKER_PROGRAM="inference.py")
+    assert found["EndpointStatus"] == "InService"
+    parts = urlsplit(sqlite_platform.endpoint)
+    asked = b""
+    for letter in (b"a", b"b", b"c"):
+        body = letter * 8
+        request = AWSRequest(
+            "POST", f"{sqlite_platform.endpoint}/endpoints/{name}/invocations", {"Content-Type": "text/plain"}, body
+        )
+        SigV4Auth(Credentials(*sqlite_platform.root_key), "sagemaker", "us-east-1").add_auth(request)
+        lines = "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+        head = f"POST /endpoints/{name}/invocations HTTP/1.1\r\nHost: {parts.netloc}\r\n{lines}"
+        asked += f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+        connection.sendall(asked)
+        runtime = sqlite_platform.client("sagemaker-runtime")
+        for _ in range(3):  # others are answered meanwhile
+            other = runtime.invoke_endpoint(EndpointName=name, ContentType="text/plain", Body=b"x")
+            assert len(other["Body"].read()) == 1 << 20
+        answers = connection.makefile("rb")
+        for letter in (b"a", b"b", b"c"):
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            assert head.startswith(b"HTTP/1.1 200 ") and f"Content-Length: {8 << 20}".encode() in head
+            assert answers.read(8 << 20) == letter * (8 << 20)
+    sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
 
 
 def test_names_taken_and_missing(platform: Platform, name: str, model_data: str) -> None:

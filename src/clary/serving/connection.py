@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 import httptools
 import orjson
 
-from .address import is_invoke
+from .address import Address, is_invoke
 from .invocation import LARGE, Invocation
 from .peer import Peer
 
@@ -31,6 +32,18 @@ def ignore(task: asyncio.Task[object]) -> None:
     """Collect a task's failure: its connection is closed, nobody else wants to know."""
     if not task.cancelled():
         task.exception()
+
+
+class _Request:
+    """One that is read whole."""
+
+    __slots__ = ("address", "body", "headers", "keep_alive")
+
+    def __init__(self, address: Address, headers: dict[bytes, bytes], body: bytes, keep_alive: bool):
+        self.address = address
+        self.headers = headers
+        self.body = body
+        self.keep_alive = keep_alive
 
 
 class Connection(Peer):
@@ -54,6 +67,7 @@ class Connection(Peer):
         self._held = 0  # bytes of its body that count towards all connections' sum
         self._invocation: Invocation | None = None
         self._behind: bytes = b""
+        self._next: deque[_Request] = deque()  # came with the present one, and wait until it is answered
         self._unread = False  # the client has not taken all of what it was sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,7 +110,7 @@ class Connection(Peer):
         if self._tunnel is not None:
             self._tunnel.write(data)
             return
-        if self._invocation is not None or self._turning or self._unread:  # read it when the present one is answered
+        if self._busy() or self._turning:  # read it when the present one is answered
             self._behind += data
             if len(self._behind) > MAX_HEAD:
                 self.transport.pause_reading()
@@ -167,7 +181,7 @@ class Connection(Peer):
         if self.transport.is_closing():
             return
         self._reading = False
-        self._keep_alive = self._parser.should_keep_alive()
+        keep_alive = self._parser.should_keep_alive()
         address = self._front.addresses.of(self._url)
         if address is None or self._parser.get_method() != b"POST":
             self.refuse(
@@ -176,7 +190,19 @@ class Connection(Peer):
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        self._invocation = Invocation(self._front, self, address, self._headers, body)
+        request = _Request(address, self._headers, body, keep_alive)
+        if self._busy():
+            self._next.append(request)
+        else:
+            self._begin(request)
+
+    def _busy(self) -> bool:
+        """Whether another request would have to wait."""
+        return self._invocation is not None or self._unread or bool(self._next)
+
+    def _begin(self, request: _Request) -> None:
+        self._keep_alive = request.keep_alive
+        self._invocation = Invocation(self._front, self, request.address, request.headers, request.body)
         self._invocation.start()
 
     # ---- answering -------------------------------------------------------------------------------------------------
@@ -213,10 +239,17 @@ class Connection(Peer):
             self._read_on()
 
     def _read_on(self) -> None:
-        if self._behind:
+        """Take the next request, if it is here."""
+        if self._next:
+            asyncio.get_running_loop().call_soon(self._begin_next)
+        elif self._behind:
             data, self._behind = self._behind, b""
             self.transport.resume_reading()
             self.data_received(data)
+
+    def _begin_next(self) -> None:
+        if self._next and self._invocation is None and not self._unread and not self.transport.is_closing():
+            self._begin(self._next.popleft())
 
     # ---- a connection that turns to other calls --------------------------------------------------------------------
 
