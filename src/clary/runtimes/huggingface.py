@@ -19,7 +19,8 @@ _TASKS = {
 
 def model(folder: str) -> Any:
     """A pipeline for the task that ``HF_TASK`` names, or that the model's architecture is made for."""
-    if (Path(folder) / "tf_model.h5").is_file():
+    weights = {path.suffix for path in Path(folder).glob("*")}
+    if ".h5" in weights and not weights & {".safetensors", ".bin"}:
         os.environ["USE_TF"] = "1"  # before the import: torch may lie beside TensorFlow here, and would be taken
     from transformers import pipeline
 

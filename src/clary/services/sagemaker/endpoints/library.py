@@ -65,17 +65,19 @@ class _Shelf:
         not asked for since, the first. Their ids."""
         assert self._sizes is not None
         gone: list[str] = []
+        going: list[Path] = []
         for number, at in idle:
             if sum(self._sizes.values()) <= room:
                 break
             if number in self._sizes and self._asked.get(number, 0.0) <= at:
+                going.append(self.folder / f"{_GOING}{number}-{time.monotonic_ns()}")
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(self.folder / number, self.folder / f"{_GOING}{number}")
+                    os.rename(self.folder / number, going[-1])
                 del self._sizes[number]
                 self._asked.pop(number, None)
                 gone.append(number)
-        for number in gone:
-            await asyncio.to_thread(shutil.rmtree, self.folder / f"{_GOING}{number}", True)
+        for folder in going:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
         if gone:
             log.info("removed %d idle models of %s to make room", len(gone), self.folder)
         return gone
