@@ -187,7 +187,6 @@ class Lane(Peer):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)  # uvloop writes at once then, not when all that came is read
         self._lanes.opened(self)
 
     def usable(self) -> bool:
