@@ -1,6 +1,7 @@
 """``python -m clary.part MODULE``: a part of the platform, without garbage collections until it is ready.
 
-Importing makes hundreds of thousands of objects that stay; to look for garbage among them is a fifth of a start.
+Importing makes hundreds of thousands of objects that stay; to look for garbage among them is up to
+a fifth of the time that the imports take.
 """
 
 import gc

@@ -97,8 +97,6 @@ def restore(module: nn.Module, named: dict[str, np.ndarray[Any, Any]]) -> None:
 class Batch(Protocol):
     """Rows of which some can be taken."""
 
-    def __len__(self) -> int: ...
-
     def __getitem__(self, rows: slice, /) -> Self: ...
 
 

@@ -33,9 +33,6 @@ class Batch:
     calendar: Any
     categories: Any
 
-    def __len__(self) -> int:
-        return len(self.values)
-
     def __getitem__(self, rows: slice) -> Batch:
         return Batch(self.values[rows], self.calendar[rows], self.categories[rows])
 
