@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +34,36 @@ def until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what or condition}")
         time.sleep(0.02)
+
+
+class Gate:
+    """Holds users' code where it wants to pass until it is opened, so that a test knows what is under way at once."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener.settimeout(60)
+        self._held: list[socket.socket] = []
+
+    @property
+    def code(self) -> str:
+        """A Python expression that waits at this gate."""
+        return f"__import__('socket').create_connection({self._listener.getsockname()}).recv(1)"
+
+    def wait(self, count: int) -> None:
+        """Wait until so many more are held."""
+        self._held.extend(self._listener.accept()[0] for _ in range(count))
+
+    def open(self) -> None:
+        """Let those that are held pass."""
+        while self._held:
+            self._held.pop().close()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+        self._listener.close()
 
 
 @dataclass

@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.jobs import ROLE, messages
-from tests.platform import Platform, until
+from tests.platform import Gate, Platform, until
 
 
 def archive(**files: str) -> bytes:
@@ -348,21 +348,19 @@ def test_asynchronous_calls_are_repeated_and_forwarded(platform: Platform, name:
 
 
 def test_concurrency(platform: Platform, name: str) -> None:
-    client = create(platform, name, "import time, os\ndef handler(e, c):\n    time.sleep(e)\n    return os.getpid()")
-    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
-    assert client.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 2}
-
-    def ask(_: int) -> str:
-        other = platform.client("lambda")
-        try:
-            return str(call(other, name, 1.5)[0])
-        except ClientError as error:
-            assert error.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
-            return str(error.response["Error"]["Code"])
-
-    with ThreadPoolExecutor(4) as threads:
-        found = sorted(threads.map(ask, range(4)))
-    assert found[2:] == ["TooManyRequestsException"] * 2 or found.count("TooManyRequestsException") == 2
+    with Gate() as gate, ThreadPoolExecutor(2) as threads:
+        source = f"import os\ndef handler(e, c):\n    if e: {gate.code}\n    return os.getpid()"
+        client = create(platform, name, source)
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
+        assert client.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 2}
+        held = [threads.submit(call, client, name, 1) for _ in range(2)]
+        gate.wait(2)
+        for _ in range(2):
+            with pytest.raises(ClientError, match="TooManyRequestsException") as failure:
+                call(client, name, 0)
+            assert failure.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+        gate.open()
+        assert all(isinstance(one.result()[0], int) for one in held)
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     with pytest.raises(ClientError, match="Rate Exceeded"):
         call(client, name, 0)
@@ -531,6 +529,7 @@ def test_handlers_that_print_megabytes_or_leave_processes_behind(sqlite_platform
         assert answer == "done" and "FunctionError" not in told
         if event == "forks":
             assert len(set(sqlite_platform.pids()) - before) >= 5
-    assert any("x" * 1000 in m for m in messages(sqlite_platform, f"/aws/lambda/{name}", ""))
+    group = f"/aws/lambda/{name}"
+    until(lambda: any("x" * 1000 in m for m in messages(sqlite_platform, group, "")), what="its log")
     client.delete_function(FunctionName=name)
     until(lambda: not set(sqlite_platform.pids()) - before, what="the function's processes are gone")

@@ -113,8 +113,11 @@ class Invocation(Asker):
             variant = endpoint.by_name.get(variant.name) if variant is not None else endpoint.choose()
             link = self._pick(variant)
         self.endpoint, self.variant = endpoint, variant
-        if variant is not None and variant.serverless and not self._counts(endpoint, variant, link):
-            return
+        if variant is not None and variant.serverless:
+            if not self._counts(endpoint, variant, link):
+                return
+            if link is not None and link.full():  # another instance may be there sooner
+                link = None
         if variant is not None and (variant.library or b"x-amzn-sagemaker-target-model" in headers):
             if not self._has_model(variant):
                 return
@@ -198,6 +201,7 @@ class Invocation(Asker):
         if self._gauge is not None:
             self._gauge[0] -= 1
             self._gauge = None
+            self._front.waiting.call()
 
     def _has_model(self, variant: LiveVariant) -> bool:
         """Whether the model that the request is for lies ready; else it is refused, or fetched and routed again."""
@@ -494,10 +498,10 @@ class Invocation(Asker):
 
     def cancel(self) -> None:
         """Nobody waits any more."""
-        self.close()
         if self._waits:
             self._waits = False
             self._front.waiting.leave(self)
+        self.close()
         self._fetches = False
         if self._ticket is not None:
             self._ticket.cancel()

@@ -135,6 +135,10 @@ class Lanes(Link):
             self._open()
         self._settle()
 
+    def full(self) -> bool:
+        """Never: how many requests at once are too many is the server's to say."""
+        return False
+
     def submit(self, ticket: Ticket) -> None:
         """Send a request, now or when a connection is free."""
         self.outstanding += 1

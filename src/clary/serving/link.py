@@ -105,6 +105,10 @@ class Link(Peer):
         if not self._closing:
             self._lost(self.replica.id)
 
+    def full(self) -> bool:
+        """Whether another request would have to wait for one that takes its time."""
+        return self.outstanding > 0 and not self._quick
+
     def submit(self, ticket: Ticket) -> None:
         """Queue a request; it leaves with all others that arrive in the same turn of the loop."""
         self.outstanding += 1
