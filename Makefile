@@ -24,7 +24,7 @@ $(BIN)/.installed: pyproject.toml requirements/platform.txt $(UV)
 	@touch $@
 
 # The data plane as machine code, where there is a C compiler.
-$(BIN)/.compiled: $(wildcard src/clary/serving/*.py) tools/compile.py $(BIN)/.installed
+$(BIN)/.compiled: $(wildcard src/clary/serving/*.py src/clary/native/*) tools/compile.py $(BIN)/.installed
 	@echo "Compiling the data plane (once) …"
 	@$(BIN)/python tools/compile.py
 	@touch $@

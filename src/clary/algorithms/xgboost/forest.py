@@ -1,7 +1,7 @@
 """Trees as arrays: for a few rows at a time, walking them with numpy is several times faster than asking the library.
 
-``inplace_predict`` spends about 300 µs a call before it looks at the first tree. Every tree is walked one level at a
-time, all trees and rows at once. The arithmetic is the library's own, float32 in the same order, and a forest is used
+``inplace_predict`` spends about 300 µs a call before it looks at the first tree. Where it is compiled, ``native.trees`` walks
+the trees; else numpy does, one level at a time, all trees and rows at once. The arithmetic is the library's own, float32 in the same order, and a forest is used
 only if it gives the library's very bits on rows drawn around its own split points (``make bench``, "InvokeEndpoint").
 """
 
@@ -15,13 +15,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ...native import load
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.intp]  # what numpy indexes with: no conversion on the way
 
 _MAX_NODES = 200_000
 _MAX_DEPTH = 24
 _PROBES = 192
-_WORTH_WALKING = 30_000  # rows × trees × depth; about here walking takes as long as the library's call
+_WORTH_WALKING = 30_000  # rows × trees × depth; about here walking with numpy takes as long as the library's call
+_trees = load("trees")
 _PLAIN = ("reg:squarederror", "reg:pseudohubererror", "reg:absoluteerror", "reg:quantileerror", "binary:logitraw")
 _LOGISTIC = ("binary:logistic", "reg:logistic")
 
@@ -44,7 +47,7 @@ def build(booster: Any, rounds: int) -> Forest | None:
     base = _base(learner["learner_model_param"]["base_score"])
     if base is None:
         return None
-    forest = Forest(trees, base, objective in _LOGISTIC)
+    forest = Forest(trees, int(booster.num_features()), base, objective in _LOGISTIC)
     return forest if forest.depth <= _MAX_DEPTH and forest.equals(booster, rounds) else None
 
 
@@ -56,12 +59,13 @@ def _base(text: str) -> np.float32 | None:
 class Forest:
     """Every tree's nodes in one table, breadth first, so that a right child follows its left one."""
 
-    def __init__(self, trees: list[dict[str, Any]], base: np.float32, logistic: bool):
+    def __init__(self, trees: list[dict[str, Any]], width: int, base: np.float32, logistic: bool):
         features: list[int] = []
         limits: list[float] = []
         lefts: list[int] = []
         values: list[float] = []
         roots: list[int] = []
+        depths: list[int] = []
         self.depth = 0
         for tree in trees:
             roots.append(len(features))
@@ -86,23 +90,34 @@ class Forest:
                 if below:
                     depth += 1
                 level = below
+            depths.append(depth)
             self.depth = max(self.depth, depth)
         self._features: Ints = np.array(features, dtype=np.intp)
         self._limits: Floats = np.array(limits, dtype=np.float32)
         self._lefts: Ints = np.array(lefts, dtype=np.intp)
         self._values: Floats = np.array(values, dtype=np.float32)
         self._roots: Ints = np.array(roots, dtype=np.intp)
-        self._end: Callable[[Floats], Floats] = _sigmoid if logistic else _same
+        self._logistic = logistic
         self._base = _logit(base) if logistic else base
         self._sums = np.empty((_PROBES, len(roots) + 1), dtype=np.float32)
+        self._native: Any = None
+        if _trees is not None:
+            numbers = (self._features, self._lefts, self._values, self._roots, np.array(depths, dtype=np.intp))
+            self._native = _trees.Trees(self._limits, *numbers, width)
 
     def takes(self, rows: int) -> bool:
         """Whether so many rows are better walked than handed to the library."""
-        return rows * len(self._roots) * self.depth <= _WORTH_WALKING and rows <= _PROBES
+        return rows <= _PROBES and (self._native is not None or rows * len(self._roots) * self.depth <= _WORTH_WALKING)
 
     def predict(self, rows: Floats) -> Floats:
         """Predictions of a few rows (rows × features, no missing values, C order)."""
         count, width = rows.shape
+        if self._native is not None:
+            margins = np.empty(count, dtype=np.float32)
+            self._native.margins(rows, self._base, margins)
+            if self._logistic:
+                self._native.chances(margins)
+            return margins
         flat, at = rows.ravel(), self._roots
         if count > 1:
             at = np.broadcast_to(at, (count, len(at)))
@@ -115,7 +130,8 @@ class Forest:
         sums = self._sums[:count]
         sums[:, 0] = self._base
         sums[:, 1:] = self._values.take(at)
-        return self._end(sums.cumsum(axis=1, dtype=np.float32)[:, -1])  # one after another, as the library adds
+        margins = sums.cumsum(axis=1, dtype=np.float32)[:, -1]  # one after another, as the library adds
+        return _sigmoid(margins) if self._logistic else margins
 
     def equals(self, booster: Any, rounds: int) -> bool:
         """Whether it gives the library's bits, on rows that lie on and beside split points."""
@@ -148,10 +164,6 @@ def _c_expf() -> Callable[[float], float]:
 
 
 _expf = _c_expf()
-
-
-def _same(margins: Floats) -> Floats:
-    return margins
 
 
 def _sigmoid(margins: Floats) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ...native import load
 from ...serving.frames import EXECUTION_PARAMETERS, PING, SEPARATOR, Item
 from .. import multi_model, serving
 from ..contract import CSV, LIBSVM, RECORDIO
@@ -26,6 +27,7 @@ Floats = NDArray[np.float32]
 _TYPES = (CSV, LIBSVM, RECORDIO)
 _ACCEPTED = ("text/csv", "application/json")
 _ACCEPTED_SELECTED = (*_ACCEPTED, "application/jsonlines", "application/x-recordio-protobuf")
+_ANY_CSV = (b"", b"*/*", b"text/csv")
 _NUMERIC = b"0123456789.,-+eE \r\n"
 _MAX_BODY = 6 << 20
 
@@ -69,6 +71,7 @@ class Predictor:
         self._batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
         self._fast = not self._batch and not self._keys and len(self._boosters) == 1 and self._tag > (1, 2, 1)
         self._forest = forest.build(first, self._rounds[0][1]) if self._fast else None
+        self._plain = b""  # the head of the last request for CSV with CSV
         self._row = np.empty((64, max(1, self._columns)), dtype=np.float32)
 
     def describe(self) -> str:
@@ -88,12 +91,7 @@ class Predictor:
                 answers[i] = serving.item(200, "", b"")
             elif head == EXECUTION_PARAMETERS:
                 answers[i] = serving.execution_parameters(self._limit)
-            elif (
-                self._fast
-                and head.startswith(b"text/csv\0")
-                and self._is_csv_answer(head)
-                and self._parse_row(body, filled)
-            ):
+            elif self._fast and (head == self._plain or self._is_plain(head)) and _read_row(body, self._row, filled):
                 rows.append(i)
                 filled += 1
                 if filled == len(self._row):
@@ -103,29 +101,18 @@ class Predictor:
             self._flush(rows, answers)
         return [self._single(*items[i]) if a is None else a for i, a in enumerate(answers)]
 
-    def _is_csv_answer(self, head: bytes) -> bool:
-        accept = head.split(SEPARATOR, 2)[1]
-        return accept in (b"", b"*/*", b"text/csv") and self._default_accept == "text/csv"
-
-    def _parse_row(self, body: bytes, at: int) -> bool:
-        """One line of plain numbers, straight into the buffer; False leaves the body to the careful way."""
-        body = body.rstrip(b"\r\n")
-        if b"\n" in body or body.translate(None, _NUMERIC):
+    def _is_plain(self, head: bytes) -> bool:
+        """Whether CSV is asked for CSV; the next request with the same head needs no look."""
+        content_type, accept, _ = head.split(SEPARATOR, 2)
+        if content_type != b"text/csv" or accept not in _ANY_CSV or self._default_accept != "text/csv":
             return False
-        try:
-            values = orjson.loads(b"[" + body + b"]")
-            if len(values) != self._columns:
-                return False
-            self._row[at] = values
-        except (ValueError, TypeError):
-            return False
+        self._plain = head
         return True
 
     def _flush(self, rows: list[int], answers: list[Item | None]) -> None:
         predictions = self._predict_dense(self._row[: len(rows)])
-        for i, value in zip(rows, predictions.tolist(), strict=True):
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            answers[i] = (_CSV_HEAD, text.encode() + b"\n")
+        for i, line in zip(rows, _write(predictions, len(rows)), strict=True):
+            answers[i] = (_CSV_HEAD, line)
 
     def _predict_dense(self, matrix: Floats) -> Floats:
         if self._forest is not None and self._forest.takes(len(matrix)):
@@ -215,4 +202,34 @@ class Predictor:
         return np.asarray(np.mean(predictions, axis=0), dtype=np.float32)
 
 
+def _parse_row(body: bytes, rows: Floats, at: int) -> bool:
+    """One line of plain numbers, straight into ``rows[at]``; False leaves the body to the careful way."""
+    body = body.rstrip(b"\r\n")
+    if b"\n" in body or body.translate(None, _NUMERIC):
+        return False
+    try:
+        values = orjson.loads(b"[" + body + b"]")
+        if len(values) != rows.shape[1]:
+            return False
+        rows[at] = values
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _lines(predictions: Floats) -> list[bytes]:
+    """A line for each row's prediction, or predictions."""
+    return [
+        (",".join(map(str, value)) if isinstance(value, list) else str(value)).encode() + b"\n"
+        for value in predictions.tolist()
+    ]
+
+
+def _write(predictions: Floats, count: int) -> list[bytes]:
+    native = _trees is not None and predictions.ndim == 1
+    return _trees.write(predictions, count) if native else _lines(predictions)
+
+
+_trees = load("trees")
+_read_row = _trees.read_row if _trees is not None else _parse_row
 _CSV_HEAD = serving.item(200, "text/csv; charset=utf-8", b"")[0]

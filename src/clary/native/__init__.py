@@ -1,0 +1,45 @@
+"""The few places where even compiled Python is too slow, in Cython. Everything here has a counterpart in Python.
+
+``tools/compile.py`` compiles them where there is a C compiler; what was made is taken as long as it is from just these sources.
+``CLARY_COMPILED=0`` takes none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from hashlib import sha256
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+COMPILED = Path(__file__).parent / "_compiled"
+
+
+def digest() -> str:
+    """What the sources are known by."""
+    found = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.pyx")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def load(name: str) -> Any:
+    """A module, or None where it is not compiled."""
+    full = f"{__name__}.{name}"
+    if full not in sys.modules:
+        path = COMPILED / f"{name}{EXTENSION_SUFFIXES[0]}"
+        try:
+            if os.environ.get("CLARY_COMPILED") == "0" or (COMPILED / "sources").read_text() != digest():
+                return None
+        except OSError:
+            return None
+        if not path.exists():  # it was compiled for another Python
+            return None
+        spec = spec_from_file_location(full, path, loader=ExtensionFileLoader(full, str(path)))
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[full] = module
+    return sys.modules[full]

@@ -1,0 +1,212 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Rows of plain numbers through trees: text to floats, floats to margins, margins to text.
+
+Every function gives the very bits that its counterpart in Python gives, or says that it cannot.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, uint64_t
+from libc.string cimport strlen
+
+
+cdef extern from "Python.h":
+    double PyOS_string_to_double(const char *s, char **endptr, PyObject *overflow_exception) except? -1.0
+    char *PyOS_double_to_string(double val, char format_code, int precision, int flags, int *ptype) except NULL
+    int Py_DTSF_ADD_DOT_0
+
+
+cdef extern from "<math.h>" nogil:
+    float expf(float x)
+
+
+cdef struct Node:
+    float limit
+    int32_t feature
+    int32_t left  # the right one follows it; a leaf leads to itself, for nothing is at or above its limit, NaN
+    float value
+
+
+cdef enum:
+    SIDE_BY_SIDE = 16  # trees walked at a time: a processor follows several chains of loads at once
+
+
+cdef class Trees:
+    """A forest's nodes. What it is given must be a forest: children inside the table, features below ``width``."""
+
+    cdef Node *_nodes
+    cdef int32_t *_roots
+    cdef int32_t *_depths  # of each group of trees
+    cdef Py_ssize_t _count
+    cdef readonly Py_ssize_t width
+
+    def __cinit__(
+        self, const float[::1] limits, const Py_ssize_t[::1] features, const Py_ssize_t[::1] lefts,
+        const float[::1] values, const Py_ssize_t[::1] roots, const Py_ssize_t[::1] depths, Py_ssize_t width,
+    ):
+        cdef Py_ssize_t i, size = limits.shape[0], trees = roots.shape[0]
+        if not (features.shape[0] == lefts.shape[0] == values.shape[0] == size and depths.shape[0] == trees):
+            raise ValueError("a forest's columns differ in length")
+        for i in range(size):
+            if not (0 <= features[i] < width and 0 <= lefts[i] < size and (lefts[i] == i or lefts[i] + 1 < size)):
+                raise ValueError(f"node {i} leads outside the forest")
+        for i in range(trees):
+            if not 0 <= roots[i] < size:
+                raise ValueError(f"tree {i} lies outside the forest")
+        groups = (trees + SIDE_BY_SIDE - 1) // SIDE_BY_SIDE
+        self._nodes = <Node *> PyMem_Malloc(max(size, 1) * sizeof(Node))
+        self._roots = <int32_t *> PyMem_Malloc(max(trees, 1) * sizeof(int32_t))
+        self._depths = <int32_t *> PyMem_Malloc(max(groups, 1) * sizeof(int32_t))
+        if self._nodes == NULL or self._roots == NULL or self._depths == NULL:
+            raise MemoryError
+        for i in range(size):
+            self._nodes[i] = Node(limits[i], <int32_t> features[i], <int32_t> lefts[i], values[i])
+        for i in range(trees):
+            self._roots[i] = <int32_t> roots[i]
+            if i % SIDE_BY_SIDE == 0 or depths[i] > self._depths[i // SIDE_BY_SIDE]:
+                self._depths[i // SIDE_BY_SIDE] = <int32_t> depths[i]
+        self._count, self.width = trees, width
+
+    def __dealloc__(self):
+        PyMem_Free(self._nodes)
+        PyMem_Free(self._roots)
+        PyMem_Free(self._depths)
+
+    def margins(self, const float[:, ::1] rows, float base, float[::1] sums) -> None:
+        """For each row (no missing values) the base and the leaves, added in float32 one tree after another."""
+        if rows.shape[1] != self.width or sums.shape[0] < rows.shape[0]:
+            raise ValueError(f"rows of {rows.shape[1]} columns for a forest of {self.width}")
+        cdef Py_ssize_t r
+        with nogil:
+            for r in range(rows.shape[0]):
+                sums[r] = self._walk(&rows[r, 0], base)
+
+    def chances(self, float[::1] margins) -> None:
+        """Margins to probabilities, in place: ``Sigmoid`` of xgboost's ``src/common/math.h``."""
+        cdef Py_ssize_t i
+        cdef float one = 1, least = <float> 1e-16, most = <float> 88.7, power
+        for i in range(margins.shape[0]):
+            power = -margins[i]
+            power = expf(most if power > most else power)
+            margins[i] = one / (power + one + least)
+
+    cdef float _walk(self, const float *row, float total) noexcept nogil:
+        cdef int32_t at[SIDE_BY_SIDE]
+        cdef Py_ssize_t first, i, beside
+        cdef int32_t level
+        cdef const Node *nodes = self._nodes
+        cdef const Node *node
+        first = 0
+        while first < self._count:
+            beside = min(<Py_ssize_t> SIDE_BY_SIDE, self._count - first)
+            for i in range(beside):
+                at[i] = self._roots[first + i]
+            for level in range(self._depths[first // SIDE_BY_SIDE]):
+                for i in range(beside):
+                    node = nodes + at[i]
+                    at[i] = node.left + (row[node.feature] >= node.limit)
+            for i in range(beside):
+                total += nodes[at[i]].value
+            first += SIDE_BY_SIDE
+        return total
+
+
+cdef double _TENS[23]
+for _i in range(23):
+    _TENS[_i] = float(10**_i)
+
+
+cdef bint _number(const char **text, double *value) except -1:
+    """Read one number as JSON spells them; False when there is none."""
+    cdef const char *p = text[0]
+    cdef const char *start = p
+    cdef bint minus = p[0] == c"-", down
+    cdef uint64_t digits = 0
+    cdef int seen = 0, scale = 0, power = 0
+    if minus:
+        p += 1
+    if p[0] == c"0":
+        p += 1
+        if c"0" <= p[0] <= c"9":
+            return False
+    elif c"1" <= p[0] <= c"9":
+        while c"0" <= p[0] <= c"9":
+            digits = digits * 10 + (p[0] - c"0")
+            seen += 1
+            p += 1
+    else:
+        return False
+    if p[0] == c".":
+        p += 1
+        if not c"0" <= p[0] <= c"9":
+            return False
+        while c"0" <= p[0] <= c"9":
+            digits = digits * 10 + (p[0] - c"0")
+            seen += digits != 0
+            scale -= 1
+            p += 1
+    if p[0] == c"e" or p[0] == c"E":
+        p += 1
+        down = p[0] == c"-"
+        if p[0] == c"+" or p[0] == c"-":
+            p += 1
+        if not c"0" <= p[0] <= c"9":
+            return False
+        while c"0" <= p[0] <= c"9":
+            if power < 10000:
+                power = power * 10 + (p[0] - c"0")
+            p += 1
+        scale += -power if down else power
+    text[0] = p
+    if seen <= 15 and -22 <= scale <= 22:  # both are exact doubles, so one operation rounds once (Clinger, 1990)
+        value[0] = digits * _TENS[scale] if scale >= 0 else digits / _TENS[-scale]
+        if minus and not (digits == 0 and p - start == 2):  # an integer has but one zero
+            value[0] = -value[0]
+        return True
+    cdef char *end
+    value[0] = PyOS_string_to_double(start, &end, NULL)
+    return end == p
+
+
+def read_row(bytes body, float[:, ::1] rows, Py_ssize_t at) -> bool:
+    """One line of comma-separated plain numbers into ``rows[at]``; False when the body is anything else."""
+    cdef const char *p = PyBytes_AS_STRING(body)  # ends with a zero byte, which no number goes on with
+    cdef const char *end = p + PyBytes_GET_SIZE(body)
+    cdef Py_ssize_t column, columns = rows.shape[1]
+    cdef double value
+    if not 0 <= at < rows.shape[0]:
+        raise IndexError(at)
+    for column in range(columns):
+        while p[0] == c" ":
+            p += 1
+        if not _number(&p, &value) or not -3.4e38 < value < 3.4e38:
+            return False
+        rows[at, column] = <float> value
+        while p[0] == c" ":
+            p += 1
+        if column < columns - 1:
+            if p[0] != c",":
+                return False
+            p += 1
+    while p < end and (p[0] == c"\r" or p[0] == c"\n"):
+        p += 1
+    return columns > 0 and p == end
+
+
+def write(const float[::1] values, Py_ssize_t count) -> list[bytes]:
+    """The first ``count`` values as lines of text, each as Python writes a float."""
+    cdef char *text
+    cdef Py_ssize_t i, size
+    cdef bytes line
+    if count > values.shape[0]:
+        raise IndexError(count)
+    lines = []
+    for i in range(count):
+        text = PyOS_double_to_string(values[i], c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+        size = strlen(text)
+        text[size] = c"\n"  # where its zero byte was
+        line = PyBytes_FromStringAndSize(text, size + 1)
+        PyMem_Free(text)
+        lines.append(line)
+    return lines
