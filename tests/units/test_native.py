@@ -40,6 +40,16 @@ def test_rows_are_read_as_python_reads_them(numbers: list[str], between: str, en
     assert read(trees.read_row, body, len(numbers) + 1) is None
 
 
+@given(st.integers(0, 0x7F7FFFFE), st.integers(-3, 3), st.integers(15, 20))
+def test_numbers_between_two_floats_go_to_the_right_one(bits: int, off: int, digits: int) -> None:
+    lower, upper = np.array([bits, bits + 1], dtype=np.uint32).view(np.float32).astype(np.float64)
+    middle = np.float64((lower + upper) / 2)
+    for _ in range(abs(off)):
+        middle = np.nextafter(middle, np.inf if off > 0 else -np.inf)
+    body = f"{middle:.{digits}g}".encode()
+    assert read(trees.read_row, body, 1) == read(serve._parse_row, body, 1)
+
+
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=5))
 def test_plain_rows_are_read(numbers: list[float]) -> None:
     body = ",".join(map(repr, numbers)).encode()
