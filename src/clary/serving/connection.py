@@ -115,9 +115,15 @@ class Connection(Peer):
             if len(self._behind) > MAX_HEAD:
                 self.transport.pause_reading()
             return
-        if not self._reading and not is_invoke(data):
-            self._open_tunnel(data)
-            return
+        if not self._reading:
+            if self._front.read_whole is not None and (whole := self._front.read_whole(data)) is not None:
+                url, headers, body = whole
+                if len(body) <= LARGE and (address := self._front.addresses.of(url)) is not None:
+                    self._begin(_Request(address, headers, body, True))
+                    return
+            if not is_invoke(data):
+                self._open_tunnel(data)
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

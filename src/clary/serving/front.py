@@ -14,8 +14,10 @@ import time
 from collections import deque
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 from ..log import configure
+from ..native import load
 from ..supervision import Lifeline
 from . import compiled
 from .address import Addresses, is_invoke
@@ -51,6 +53,8 @@ class Front:
         self.channel: socket.socket | None = None
         self.mending = False
         self.addresses = Addresses()
+        native = load("requests")
+        self.read_whole: Any = native.Reader().read if native is not None else None
         self.meters = Meters(run / "metrics")
         self.captures = Captures(run / "capture")
         self.sessions = Sessions(run / "sessions.jsonl")

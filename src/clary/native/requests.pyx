@@ -1,0 +1,125 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Requests for InvokeEndpoint that came in one piece, as nearly all do: read without a call for each header.
+
+What is unusual in any way is left to the parser of HTTP that reads all the others.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp
+
+
+cdef enum:
+    MOST = 48  # headers of a request
+    LONGEST = 64  # bytes of a header's name
+
+cdef bytes _LENGTH = b"content-length", _CONNECTION = b"connection"
+cdef frozenset _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"))
+
+
+cdef inline bint _same(bytes known, const char *text, Py_ssize_t size) noexcept:
+    return PyBytes_GET_SIZE(known) == size and memcmp(PyBytes_AS_STRING(known), text, size) == 0
+
+
+cdef class Reader:
+    """Reads requests. Consecutive ones look alike: the texts of the last one are taken where they are the same."""
+
+    cdef list _names  # as they were written, at each place
+    cdef list _lower
+    cdef list _values
+    cdef bytes _url
+
+    def __cinit__(self):
+        self._names = [b""] * MOST
+        self._lower = [b""] * MOST
+        self._values = [b""] * MOST
+        self._url = b""
+
+    def read(self, bytes data) -> tuple[bytes, dict[bytes, bytes], bytes] | None:
+        """URL, headers (names in lower case) and body of a POST on a connection that stays; None for anything else."""
+        cdef const char *p = PyBytes_AS_STRING(data)
+        cdef const char *end = p + PyBytes_GET_SIZE(data)
+        cdef const char *stop
+        cdef const char *line
+        cdef const char *colon
+        cdef Py_ssize_t size, length = -1
+        cdef int place = 0
+        cdef bytes name, value
+        if end - p < 64 or memcmp(p, b"POST ", 5) != 0:
+            return None
+        p += 5
+        line = <const char *> memchr(p, c"\r", end - p)
+        if line == NULL or line - p < 10 or line + 1 == end or memcmp(line - 9, b" HTTP/1.1\r\n", 11) != 0:
+            return None
+        size = line - 9 - p
+        if memchr(p, c" ", size) != NULL:
+            return None
+        if not _same(self._url, p, size):
+            self._url = PyBytes_FromStringAndSize(p, size)
+        p = line + 2
+        headers = {}
+        while True:
+            line = <const char *> memchr(p, c"\r", end - p)
+            if line == NULL or line + 1 == end or line[1] != c"\n":
+                return None
+            if line == p:
+                p += 2
+                break
+            colon = <const char *> memchr(p, c":", line - p)
+            if colon == NULL or place == MOST:
+                return None
+            if not _same(<bytes> self._names[place], p, colon - p) and not self._learn(place, p, colon - p):
+                return None
+            name = <bytes> self._lower[place]
+            p, stop = colon + 1, line
+            while p < stop and (p[0] == c" " or p[0] == c"\t"):
+                p += 1
+            while stop > p and ((stop - 1)[0] == c" " or (stop - 1)[0] == c"\t"):
+                stop -= 1
+            value = <bytes> self._values[place]
+            if not _same(value, p, stop - p):
+                if not _plain(p, stop):
+                    return None
+                value = PyBytes_FromStringAndSize(p, stop - p)
+                self._values[place] = value
+            if name in headers:
+                return None
+            headers[name] = value
+            place += 1
+            if name == _LENGTH:
+                if not 0 < stop - p < 9:
+                    return None
+                length = 0
+                while p < stop:
+                    if not c"0" <= p[0] <= c"9":
+                        return None
+                    length = length * 10 + (p[0] - c"0")
+                    p += 1
+            elif name == _CONNECTION:
+                if value.lower() != b"keep-alive":
+                    return None
+            p = line + 2
+        if length != end - p or not _UNUSUAL.isdisjoint(headers):
+            return None
+        return self._url, headers, PyBytes_FromStringAndSize(p, length)
+
+    cdef bint _learn(self, int place, const char *text, Py_ssize_t size) except -1:
+        """Note a header's name at a place; False when it is no usual name."""
+        cdef Py_ssize_t i
+        if not 0 < size <= LONGEST:
+            return False
+        for i in range(size):
+            if not (c"a" <= text[i] <= c"z" or c"A" <= text[i] <= c"Z" or c"0" <= text[i] <= c"9" or text[i] == c"-"):
+                return False
+        name = PyBytes_FromStringAndSize(text, size)
+        self._names[place] = name
+        self._lower[place] = name.lower()
+        return True
+
+
+cdef bint _plain(const char *p, const char *stop) noexcept:
+    """Whether a value has no control characters."""
+    while p < stop:
+        if <unsigned char> p[0] < 32 and p[0] != c"\t" or p[0] == 127:
+            return False
+        p += 1
+    return True
