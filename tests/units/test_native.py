@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httptools
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clary.algorithms.xgboost import serve
 from clary.native import load
+from clary.serving import authenticate, frames, meter
 
-trees = load("trees")
+trees, requests, signatures = load("trees"), load("requests"), load("signatures")
+native_frames, meters = load("frames"), load("meters")
 pytestmark = pytest.mark.skipif(trees is None, reason="native code is not compiled here")
 
 NUMBERS = st.one_of(
@@ -40,7 +45,7 @@ def test_rows_are_read_as_python_reads_them(numbers: list[str], between: str, en
     assert read(trees.read_row, body, len(numbers) + 1) is None
 
 
-@given(st.integers(0, 0x7F7FFFFE), st.integers(-3, 3), st.integers(15, 20))
+@given(st.integers(0, 0x7F000000), st.integers(-3, 3), st.integers(15, 20))
 def test_numbers_between_two_floats_go_to_the_right_one(bits: int, off: int, digits: int) -> None:
     lower, upper = np.array([bits, bits + 1], dtype=np.uint32).view(np.float32).astype(np.float64)
     middle = np.float64((lower + upper) / 2)
@@ -88,3 +93,150 @@ def test_a_table_that_is_no_forest_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="outside the forest"):
             forest(features, lefts, roots)
+
+
+BYTES = st.binary(max_size=40)
+TEXT = st.binary(max_size=40).map(lambda b: b.replace(b"\0", b""))
+
+
+@given(st.lists(st.tuples(BYTES, BYTES), max_size=5), BYTES)
+def test_messages_are_what_they_are_in_python(items: list[tuple[bytes, bytes]], before: bytes) -> None:
+    message = native_frames.pack(items)
+    assert message == frames._pack(items)
+    size, whole = len(message) - 4, bytearray(before + message)
+    assert native_frames.unpack(whole, len(before) + 4, size) == frames._unpack(whole, len(before) + 4, size) == items
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), TEXT, BYTES, BYTES), max_size=5))
+def test_answers_are_taken_apart(given: list[tuple[int, bytes, bytes, bytes]]) -> None:
+    items = [(b"%d\0%b\0%b" % (status, kind, custom), body) for status, kind, custom, body in given]
+    message = frames._pack(items)
+    assert native_frames.answers(message, 4, len(message) - 4) == given == frames._answers(message, 4, len(message) - 4)
+
+
+@given(st.lists(st.tuples(BYTES, BYTES), max_size=3), st.data())
+def test_broken_messages_are_errors(items: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
+    message = bytearray(frames._pack(items))
+    for _ in range(data.draw(st.integers(0, 3))):
+        message[data.draw(st.integers(4, len(message) - 1))] = data.draw(st.integers(0, 255))
+    size = len(message) - 4 - data.draw(st.integers(0, 3))
+    for native, ours in ((native_frames.unpack, frames._unpack), (native_frames.answers, frames._answers)):
+        found = []
+        for read_message in (native, ours):
+            try:
+                found.append(read_message(bytes(message), 4, size))
+            except Exception:  # noqa: BLE001  # struct.error or ValueError: what is wrong has many names
+                found.append(None)
+        assert found[0] is None or found[0] == found[1]
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from([b"content-type", b"accept", b"x-amzn-sagemaker-accept", b"x-amzn-sagemaker-session-id",
+                     b"x-amzn-sagemaker-custom-attributes", b"x-amzn-sagemaker-inference-id"]), BYTES,
+)  # fmt: skip
+
+
+@given(BYTES, HEADERS, st.sampled_from([b"", b"accept", b"x-amzn-sagemaker-accept"]), BYTES)
+def test_heads_of_requests(content_type: bytes, headers: dict[bytes, bytes], accept: bytes, model: bytes) -> None:
+    assert native_frames.head(content_type, headers, accept, model) == frames._head(
+        content_type, headers, accept, model
+    )
+
+
+@given(st.tuples(BYTES, BYTES, BYTES, BYTES, BYTES, st.integers(0, 2**48 - 1), st.binary(max_size=300)))
+def test_responses(parts: Any) -> None:
+    assert native_frames.response(*parts) == frames._response(*parts)
+
+
+@given(st.lists(st.floats(0, 1e7), max_size=20))
+def test_latencies(seconds: list[float]) -> None:
+    ours, native = meter._Latencies(), meters.Latencies()
+    for value in seconds:
+        ours.add(value)
+        native.add(value)
+    assert meter._document(native) | {"samples": 0} == meter._document(ours) | {"samples": 0}
+    assert native.buckets == ours.buckets
+
+
+@given(
+    st.binary(min_size=1, max_size=64),
+    TEXT,
+    st.dictionaries(TEXT, BYTES, max_size=4),
+    BYTES,
+    BYTES,
+    st.binary(max_size=300),
+)
+def test_signatures(
+    key: bytes, path: bytes, headers: dict[bytes, bytes], date: bytes, scope: bytes, body: bytes
+) -> None:
+    if not signatures.AVAILABLE:
+        pytest.skip("Python's OpenSSL does not show its functions")
+    names = tuple(headers)
+    given = (path, names, headers, b";".join(names), date, scope, body)
+    assert signatures.Signer(key).signature(*given) == authenticate._Signer(key).signature(*given)
+    with pytest.raises(KeyError, match="none"):
+        signatures.Signer(key).signature(path, (b"none",), {}, b"none", date, scope, body)
+
+
+class Parsed:
+    """What the parser of HTTP makes of some bytes."""
+
+    def __init__(self, data: bytes):
+        self.url, self.headers, self.body, self.complete = b"", dict[bytes, bytes](), b"", 0
+        self.twice = False
+        parser = httptools.HttpRequestParser(self)
+        parser.feed_data(data)
+        self.method, self.stays = parser.get_method(), parser.should_keep_alive()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.twice |= name.lower() in self.headers
+        self.headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+LINES = st.one_of(
+    st.tuples(st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,20}", fullmatch=True), st.text(st.characters(codec="latin-1"), max_size=12)),
+    st.tuples(st.sampled_from(["Connection", "Transfer-Encoding", "Expect", "Content-Length", "Host", "TE", "Up grade", ""]),
+              st.sampled_from(["keep-alive", "close", "chunked", "100-continue", "3", "+3", " 3 ", "x", "", "0x3"])),
+)  # fmt: skip
+
+
+@given(
+    st.lists(LINES, max_size=4), st.binary(max_size=6), st.sampled_from([None, 0, 1, -1]),
+    st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/2.0"]), st.sampled_from(["\r\n", "\n", "\r"]),
+    st.sampled_from([":", ": ", ":\t", " : "]), st.sampled_from(["POST", "GET", "post"]),
+)  # fmt: skip
+@example([("Host", "x"), ("A", "b")], b"body", 0, "HTTP/1.1", "\r\n", ": ", "POST")
+def test_requests_are_read_as_the_parser_reads_them(
+    lines: list[tuple[str, str]], body: bytes, off: int | None, version: str, end: str, colon: str, method: str
+) -> None:
+    if off is not None:
+        lines = [*lines, ("Content-Length", str(len(body) + off))]
+    text = f"{method} /endpoints/x/invocations {version}\r\n" + "".join(f"{n}{colon}{v}{end}" for n, v in lines)
+    data = f"{text}\r\n".encode("latin-1") + body
+    found = requests.Reader().read(data)
+    if found is not None:
+        parsed = Parsed(data)
+        assert (parsed.complete, parsed.method, parsed.stays, parsed.twice) == (1, b"POST", True, False)
+        assert found == (parsed.url, parsed.headers, parsed.body)
+
+
+def test_usual_requests_are_read() -> None:
+    reader = requests.Reader()
+    for kind in (b"text/csv", b"text/csv", b"application/json"):
+        head = (
+            b"POST /endpoints/some-name/invocations HTTP/1.1\r\nHost: h:1\r\nContent-Type: %b\r\nContent-Length: 3\r\n"
+            % kind
+        )
+        data = head + b"Connection: Keep-Alive\r\n\r\n1,2"
+        headers = {b"host": b"h:1", b"content-type": kind, b"content-length": b"3", b"connection": b"Keep-Alive"}
+        assert reader.read(data) == (b"/endpoints/some-name/invocations", headers, b"1,2")
+        assert reader.read(data[:-1]) is None and reader.read(data + b"3") is None

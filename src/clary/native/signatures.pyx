@@ -95,7 +95,7 @@ cdef class Signer:
             _put(&sha, name)
             _add(&sha, b":", 1)
             _put(&sha, <bytes?> headers[name])
-        _add(&sha, b"\n\n", 2)
+        _add(&sha, b"\n\n" if names else b"\n\n\n", 2 if names else 3)
         _put(&sha, signed)
         _add(&sha, b"\n", 1)
         _add(&sha, body_text, 64)

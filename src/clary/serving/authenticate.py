@@ -10,7 +10,7 @@ import time
 from binascii import hexlify
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NoReturn
 
 from ..native import load
 from ..sessions import Credential, Seal
@@ -19,8 +19,11 @@ from ..wire.signature import MalformedSignature, Scope
 from .table import Table
 
 _CACHE = 8192
+_LONGEST_KEPT = 4096  # bytes
 _SKEW_SECONDS = 300
-_PREFIX = b"AWS4-HMAC-SHA256 Credential="
+_PREFIX, _NAMES, _LAST = b"AWS4-HMAC-SHA256 Credential=", b", SignedHeaders=", b", Signature="
+_SIGNATURE = 64
+"""Characters of a signature."""
 
 
 class Denied(Exception):
@@ -49,6 +52,16 @@ class _Key:
     date: bytes
     principal: Principal
     expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What an Authorization header says before its signature."""
+
+    key: _Key
+    names: tuple[bytes, ...]
+    signed: bytes  # the names, joined
+    length: int
 
 
 class _Signer:
@@ -97,7 +110,7 @@ class Authenticator:
         self._signer: Any = native.Signer if native is not None and native.AVAILABLE else _Signer
         self._keys: dict[tuple[bytes, bytes | None], _Key] = {}
         self._times: dict[bytes, int] = {}
-        self._names: dict[bytes, tuple[bytes, ...]] = {}
+        self._claims: dict[bytes, _Claim] = {}
 
     def check(self, path: bytes, headers: dict[bytes, bytes], body: bytes) -> Principal:
         """Who signed a POST to a (canonical) path and query; Denied when nobody we know did."""
@@ -106,13 +119,11 @@ class Authenticator:
             return self._open(authorization)
         if authorization is None:
             raise Denied("MissingAuthenticationTokenException", "Missing Authentication Token")
-        at_names = authorization.find(b", SignedHeaders=", len(_PREFIX))
-        at_signature = authorization.find(b", Signature=", at_names + 16)
-        if not authorization.startswith(_PREFIX) or at_names < 0 or at_signature < 0:
-            return self._slow(authorization, headers)
-        credential, names = authorization[len(_PREFIX) : at_names], authorization[at_names + 16 : at_signature]
         token = headers.get(b"x-amz-security-token")
-        key = self._keys.get((credential, token)) or self._derive(credential, token)
+        claim = self._claims.get(authorization[:-_SIGNATURE] if token is None else token + authorization[:-_SIGNATURE])
+        if claim is None:
+            claim = self._read(authorization, token, headers)
+        key = claim.key
         date = headers.get(b"x-amz-date")
         if date is None:
             raise Denied(
@@ -120,16 +131,36 @@ class Authenticator:
                 "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
             )
         self._check_time(date, key)
-        split = self._names.get(names)
-        if split is None:
-            split = self._keep_names(names)
+        names, signed = claim.names, claim.signed
         try:
-            expected = key.signer.signature(path, split, headers, names, date, key.scope, body)
+            expected = key.signer.signature(path, names, headers, signed, date, key.scope, body)
         except KeyError as error:
             raise Denied("IncompleteSignatureException", f"The signed header {error} is not in the request.") from None
-        if not hmac.compare_digest(expected, authorization[at_signature + 12 :]):
-            self._wrong(_canonical(path, split, headers, names, body), date, key.scope, headers)
+        if not hmac.compare_digest(expected, authorization[claim.length :]):
+            self._wrong(_canonical(path, names, headers, signed, body), date, key.scope, headers)
         return key.principal
+
+    def _read(self, authorization: bytes, token: bytes | None, headers: dict[bytes, bytes]) -> _Claim:
+        """What an Authorization header says before its signature; kept, for a client says it over and over."""
+        at_names = authorization.find(_NAMES, len(_PREFIX))
+        at_signature = authorization.find(_LAST, at_names + len(_NAMES))
+        if not authorization.startswith(_PREFIX) or at_names < 0 or at_signature < 0:
+            self._refuse(authorization, headers)
+        credential, signed = (
+            authorization[len(_PREFIX) : at_names],
+            authorization[at_names + len(_NAMES) : at_signature],
+        )
+        key = self._keys.get((credential, token)) or self._derive(credential, token)
+        names = tuple(signed.split(b";"))
+        claim = _Claim(key, names, signed, at_signature + len(_LAST))
+        if b"host" not in names:
+            raise Denied("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
+        said = authorization[: claim.length] if token is None else token + authorization[: claim.length]
+        if len(authorization) == claim.length + _SIGNATURE and len(said) <= _LONGEST_KEPT:
+            if len(self._claims) >= _CACHE:
+                self._claims.clear()
+            self._claims[said] = claim
+        return claim
 
     def _open(self, authorization: bytes | None) -> Principal:
         account, region = self._table.account, "us-east-1"
@@ -144,8 +175,8 @@ class Authenticator:
                     account = self._secrets[key_id].account
         return Principal(account, region)
 
-    def _slow(self, authorization: bytes, headers: dict[bytes, bytes]) -> Principal:
-        """A header spelled unusually: read it in full, put it in the usual form, check again."""
+    def _refuse(self, authorization: bytes, headers: dict[bytes, bytes]) -> NoReturn:
+        """A header that is spelled unusually: say what is wrong with it."""
         text = {k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()}
         try:
             claim = signature.from_header(text)
@@ -209,15 +240,6 @@ class Authenticator:
             )
         if now > key.expires:
             raise Denied("ExpiredTokenException", "The security token included in the request is expired")
-
-    def _keep_names(self, names: bytes) -> tuple[bytes, ...]:
-        split = tuple(names.split(b";"))
-        if b"host" not in split:
-            raise Denied("InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
-        if len(self._names) >= _CACHE:
-            self._names.clear()
-        self._names[names] = split
-        return split
 
     def _wrong(self, canonical: bytes, date: bytes, scope: bytes, headers: dict[bytes, bytes]) -> None:
         claimed, digest = headers.get(b"x-amz-content-sha256"), canonical[-64:]

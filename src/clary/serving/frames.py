@@ -12,7 +12,9 @@ head ends it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from ..native import load
 
 MAX_MESSAGE = 256 << 20
 MAX_REQUEST = (1 << 30) + (1 << 20)
@@ -30,10 +32,13 @@ ABSENT = b"\0absent"
 Item = tuple[bytes, bytes]
 """Head and body."""
 
+Answer = tuple[int, bytes, bytes, bytes]
+"""Status, content type, custom attributes with the notes behind them, and body."""
+
 _COUNT = struct.Struct("<IH")
 
 
-def pack(items: Sequence[Item]) -> bytes:
+def _pack(items: Sequence[Item]) -> bytes:
     """One message."""
     lengths: list[int] = []
     parts: list[bytes] = []
@@ -50,7 +55,7 @@ def opening(head: bytes, size: int) -> bytes:
     return b"".join((_COUNT.pack(10 + len(head) + size, 1), struct.pack("<2I", len(head), size), head))
 
 
-def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Item]:
+def _unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Item]:
     """The items of the message whose count stands at ``at`` and which is ``size`` bytes long."""
     (count,) = struct.unpack_from("<H", data, at)
     lengths = struct.unpack_from(f"<{2 * count}I", data, at + 2)
@@ -66,6 +71,51 @@ def unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[Ite
     if isinstance(view, memoryview):
         view.release()
     return items
+
+
+def _answers(data: bytes, at: int, size: int) -> list[Answer]:
+    """The items of a message of answers."""
+    found: list[Answer] = []
+    for head, body in _unpack(data, at, size):
+        status, content_type, custom = head.split(SEPARATOR, 2)
+        found.append((int(status), content_type, custom, body))
+    return found
+
+
+def _head(content_type: bytes, headers: dict[bytes, bytes], accept: bytes, model: bytes) -> bytes:
+    """The head of a request. ``accept`` is the name of the header that says what is accepted; empty: nobody asks that."""
+    get = headers.get
+    head = SEPARATOR.join((
+        content_type, get(accept, b"") if accept else b"", get(b"x-amzn-sagemaker-custom-attributes", b""),
+        get(b"x-amzn-sagemaker-inference-id", b""), model,
+    ))  # fmt: skip
+    session = get(b"x-amzn-sagemaker-session-id")
+    return head if session is None else head + SEPARATOR + session
+
+
+def _response(
+    date: bytes, content_type: bytes, variant: bytes, noted: bytes, prefix: bytes, number: int, body: bytes
+) -> bytes:
+    """An answer as the client gets it. Its id is a prefix and a number; ``date`` and ``noted`` are whole lines."""
+    return b"".join((
+        b"HTTP/1.1 200 OK\r\n", date, b"Content-Type: ", content_type,
+        b"\r\nx-Amzn-Invoked-Production-Variant: ", variant, b"\r\n", noted,
+        b"x-amzn-RequestId: ", prefix, b"%012x" % number, b"\r\nContent-Length: ", b"%d" % len(body), b"\r\n\r\n", body,
+    ))  # fmt: skip
+
+
+_native = load("frames")
+pack: Callable[[Sequence[Item]], bytes] = _native.pack if _native is not None else _pack
+unpack: Callable[[bytes | bytearray | memoryview, int, int], list[Item]] = (
+    _native.unpack if _native is not None else _unpack
+)
+answers: Callable[[bytes, int, int], list[Answer]] = _native.answers if _native is not None else _answers
+request_head: Callable[[bytes, dict[bytes, bytes], bytes, bytes], bytes] = (
+    _native.head if _native is not None else _head
+)
+response: Callable[[bytes, bytes, bytes, bytes, bytes, int, bytes], bytes] = (
+    _native.response if _native is not None else _response
+)
 
 
 def absent() -> Item:

@@ -289,14 +289,8 @@ class Invocation(Asker):
         self._send(self._headers.get(b"content-type", b""), self._body)
 
     def _head(self, content_type: bytes, last: bool) -> bytes:
-        get = self._headers.get
-        accept = get(b"x-amzn-sagemaker-accept" if self._in_pieces else b"accept", b"") if last else b""
-        head = frames.SEPARATOR.join((
-            content_type, accept, get(b"x-amzn-sagemaker-custom-attributes", b""),
-            get(b"x-amzn-sagemaker-inference-id", b""), self._model.encode("latin-1"),
-        ))  # fmt: skip
-        session = get(b"x-amzn-sagemaker-session-id")
-        return head if session is None else head + frames.SEPARATOR + session
+        accept = b"" if not last else b"x-amzn-sagemaker-accept" if self._in_pieces else b"accept"
+        return frames.request_head(content_type, self._headers, accept, self._model.encode("latin-1"))
 
     def _send(self, content_type: bytes, body: bytes) -> None:
         """To the next process on the way."""
@@ -340,11 +334,12 @@ class Invocation(Asker):
             self._send(content_type, body)
             return
         front = self._front
-        self._client.transport.write(b"".join((
-            b"HTTP/1.1 200 OK\r\n", front.date, b"Content-Type: ", content_type,
-            b"\r\nx-Amzn-Invoked-Production-Variant: ", variant.name_header, b"\r\n", self._noted,
-            b"x-amzn-RequestId: ", front.request_id(), b"\r\nContent-Length: ", b"%d" % len(body), b"\r\n\r\n", body,
-        )))  # fmt: skip
+        front.requests += 1
+        self._client.transport.write(
+            frames.response(
+                front.date, content_type, variant.name_header, self._noted, front.request_prefix, front.requests, body
+            )
+        )
         self._measure(200)
         self._client.done(200)
         if self._captured:

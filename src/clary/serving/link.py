@@ -151,16 +151,15 @@ class Link(Peer):
                 return
             if end - at - 4 < size:
                 break
-            answers = frames.unpack(data, at + 4, size)
+            answers = frames.answers(data, at + 4, size)
             sent, batch = self._flying.popleft()
             self.outstanding -= len(batch)
             self._quick = time.monotonic() - sent < _QUICK_SECONDS
             if not self._flying or (self._quick and len(self._queue) >= _FULL):
                 self._flush()  # keep the replica busy before the clients are answered
-            for ticket, (head, body) in zip(batch, answers, strict=True):
+            for ticket, (status, content_type, custom, body) in zip(batch, answers, strict=True):
                 if ticket.asker is not None:
-                    status, content_type, custom = head.split(frames.SEPARATOR, 2)
-                    ticket.asker.answered(int(status), content_type, custom, body)
+                    ticket.asker.answered(status, content_type, custom, body)
             at += 4 + size
         self._buffer = data[at:]
         if self._closing and not self._flying and not self._queue and self._transport:

@@ -9,15 +9,18 @@ import os
 import time
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import orjson
+
+from ..native import load
 
 MINUTE = 60
 _STEPS = 8
 """Buckets of a latency for each doubling: a percentile is right to about 5 %."""
 
 
-class Latencies:
+class _Latencies:
     """Latencies in microseconds, by buckets of equal ratio."""
 
     __slots__ = ("buckets", "count", "high", "low", "total")
@@ -41,10 +44,17 @@ class Latencies:
         bucket = int(log2(micros) * _STEPS) if micros > 1 else 0
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
-    def document(self) -> dict[str, object]:
-        """As it is handed over: a bucket stands for its middle."""
-        samples = [[round(2 ** ((b + 0.5) / _STEPS), 1), n] for b, n in self.buckets.items()]
-        return {"count": self.count, "total": self.total, "low": self.low, "high": self.high, "samples": samples}
+
+_native = load("meters")
+Latencies: Any = _native.Latencies if _native is not None else _Latencies
+
+
+def _document(latencies: Any) -> dict[str, object]:
+    """As they are handed over: a bucket stands for its middle."""
+    samples = [[round(2 ** ((b + 0.5) / _STEPS), 1), n] for b, n in latencies.buckets.items()]
+    return {
+        "count": latencies.count, "total": latencies.total, "low": latencies.low, "high": latencies.high, "samples": samples,
+    }  # fmt: skip
 
 
 class Meter:
@@ -129,10 +139,10 @@ class Meters:
             {
                 "variant": variant, "at": minute, "invocations": m.invocations, "per_instance": m.per_instance,
                 "client_errors": m.client_errors, "server_errors": m.server_errors, "model_errors": m.model_errors,
-                "model": m.model.document(), "overhead": m.overhead.document(), "models": m.models,
-                "cache_hits": m.cache_hits, "loading": m.loading.document(), "unloading": m.unloading.document(),
-                "downloading": m.downloading.document(),
-                "setup": m.setup.document(), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
+                "model": _document(m.model), "overhead": _document(m.overhead), "models": m.models,
+                "cache_hits": m.cache_hits, "loading": _document(m.loading), "unloading": _document(m.unloading),
+                "downloading": _document(m.downloading),
+                "setup": _document(m.setup), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
                 "provisioned": m.provisioned, "second": int(time.time()),
             }
             for variant, m in running.items()
