@@ -98,12 +98,12 @@ cdef class Reader:
                 if value.lower() != b"keep-alive":
                     return None
             p = line + 2
-        if length != end - p or not _UNUSUAL.isdisjoint(headers):
+        if length != end - p:
             return None
         return self._url, headers, PyBytes_FromStringAndSize(p, length)
 
     cdef bint _learn(self, int place, const char *text, Py_ssize_t size) except -1:
-        """Note a header's name at a place; False when it is no usual name."""
+        """Note a header's name at a place; False when it is no usual one."""
         cdef Py_ssize_t i
         if not 0 < size <= LONGEST:
             return False
@@ -111,6 +111,8 @@ cdef class Reader:
             if not (c"a" <= text[i] <= c"z" or c"A" <= text[i] <= c"Z" or c"0" <= text[i] <= c"9" or text[i] == c"-"):
                 return False
         name = PyBytes_FromStringAndSize(text, size)
+        if name.lower() in _UNUSUAL:
+            return False
         self._names[place] = name
         self._lower[place] = name.lower()
         return True

@@ -10,7 +10,7 @@ import time
 from binascii import hexlify
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ..native import load
 from ..sessions import Credential, Seal
@@ -18,6 +18,7 @@ from ..wire import signature
 from ..wire.signature import MalformedSignature, Scope
 from .table import Table
 
+wall: Final = time.time
 _CACHE = 8192
 _LONGEST_KEPT = 4096  # bytes
 _SKEW_SECONDS = 300
@@ -224,7 +225,7 @@ class Authenticator:
             if len(self._times) >= _CACHE:
                 self._times.clear()
             self._times[date] = at
-        now = time.time()
+        now = wall()
         if not date.startswith(key.date):
             raise Denied(
                 "InvalidSignatureException", "Date in Credential scope does not match the date of the request."

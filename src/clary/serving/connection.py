@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 import orjson
@@ -18,6 +18,7 @@ from .peer import Peer
 if TYPE_CHECKING:
     from .front import Front
 
+monotonic: Final = time.monotonic
 MAX_BODY = 25 << 20
 MAX_HEAD = 64 << 10
 MAX_HELD = 512 << 20
@@ -56,7 +57,7 @@ class Connection(Peer):
         self._parser = httptools.HttpRequestParser(self)
         self._tunnel: asyncio.Transport | None = None
         self._turning = False  # the tunnel is being opened
-        self._touched = time.monotonic()
+        self._touched = monotonic()
         # of the present request
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -106,7 +107,7 @@ class Connection(Peer):
             self._read_on()
 
     def data_received(self, data: bytes) -> None:
-        self._touched = time.monotonic()
+        self._touched = monotonic()
         if self._tunnel is not None:
             self._tunnel.write(data)
             return
@@ -119,7 +120,7 @@ class Connection(Peer):
             if self._front.read_whole is not None and (whole := self._front.read_whole(data)) is not None:
                 url, headers, body = whole
                 if len(body) <= LARGE and (address := self._front.addresses.of(url)) is not None:
-                    self._begin(_Request(address, headers, body, True))
+                    self._begin(address, headers, body, True)
                     return
             if not is_invoke(data):
                 self._open_tunnel(data)
@@ -196,20 +197,19 @@ class Connection(Peer):
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        request = _Request(address, self._headers, body, keep_alive)
         if self._busy():
-            self._next.append(request)
+            self._next.append(_Request(address, self._headers, body, keep_alive))
         else:
-            self._begin(request)
+            self._begin(address, self._headers, body, keep_alive)
 
     def _busy(self) -> bool:
         """Whether another request would have to wait."""
         return self._invocation is not None or self._unread or bool(self._next)
 
-    def _begin(self, request: _Request) -> None:
-        self._keep_alive = request.keep_alive
-        self._invocation = Invocation(self._front, self, request.address, request.headers, request.body)
-        self._invocation.start()
+    def _begin(self, address: Address, headers: dict[bytes, bytes], body: bytes, keep_alive: bool) -> None:
+        self._keep_alive = keep_alive
+        self._invocation = invocation = Invocation(self._front, self, address, headers, body)
+        invocation.start()
 
     # ---- answering -------------------------------------------------------------------------------------------------
 
@@ -231,14 +231,16 @@ class Connection(Peer):
         invocation, self._invocation = self._invocation, None
         if invocation is not None:
             invocation.close()
-        endpoint = invocation.endpoint if invocation is not None else None
         variant = invocation.variant if invocation is not None else None
-        key = (endpoint.name if endpoint else "", variant.name if variant else "", status)
-        counts = self._front.counts
-        counts[key] = counts.get(key, 0) + 1
+        if variant is not None:
+            counts = variant.counts
+        else:
+            endpoint = invocation.endpoint if invocation is not None else None
+            counts = self._front.router.counts_of(endpoint.name if endpoint is not None else "", "")
+        counts[status] = counts.get(status, 0) + 1
         if self._held:
             self._let_go()
-        self._touched = time.monotonic()
+        self._touched = monotonic()
         if not (self._keep_alive and keep_alive):
             self.transport.close()
         elif not self._unread:
@@ -255,7 +257,8 @@ class Connection(Peer):
 
     def _begin_next(self) -> None:
         if self._next and self._invocation is None and not self._unread and not self.transport.is_closing():
-            self._begin(self._next.popleft())
+            request = self._next.popleft()
+            self._begin(request.address, request.headers, request.body, request.keep_alive)
 
     # ---- a connection that turns to other calls --------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from ..native import load
 
@@ -105,15 +106,15 @@ def _response(
 
 
 _native = load("frames")
-pack: Callable[[Sequence[Item]], bytes] = _native.pack if _native is not None else _pack
-unpack: Callable[[bytes | bytearray | memoryview, int, int], list[Item]] = (
+pack: Final[Callable[[Sequence[Item]], bytes]] = _native.pack if _native is not None else _pack
+unpack: Final[Callable[[bytes | bytearray | memoryview, int, int], list[Item]]] = (
     _native.unpack if _native is not None else _unpack
 )
-answers: Callable[[bytes, int, int], list[Answer]] = _native.answers if _native is not None else _answers
-request_head: Callable[[bytes, dict[bytes, bytes], bytes, bytes], bytes] = (
+answers: Final[Callable[[bytes, int, int], list[Answer]]] = _native.answers if _native is not None else _answers
+request_head: Final[Callable[[bytes, dict[bytes, bytes], bytes, bytes], bytes]] = (
     _native.head if _native is not None else _head
 )
-response: Callable[[bytes, bytes, bytes, bytes, bytes, int, bytes], bytes] = (
+response: Final[Callable[[bytes, bytes, bytes, bytes, bytes, int, bytes], bytes]] = (
     _native.response if _native is not None else _response
 )
 

@@ -49,7 +49,6 @@ class Front:
         self.request_prefix = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-8{random.getrandbits(12):03x}-".encode()
         self.requests = 0
         self.held = 0  # bytes of large bodies that connections hold
-        self.counts: dict[tuple[str, str, int], int] = {}
         self.channel: socket.socket | None = None
         self.mending = False
         self.addresses = Addresses()
@@ -184,10 +183,10 @@ class Front:
             "# HELP clary_invocations_total Predictions answered by the data plane.",
             "# TYPE clary_invocations_total counter",
         ]
-        for (endpoint, variant, status), count in sorted(self.counts.items()):
-            lines.append(
-                f'clary_invocations_total{{endpoint="{endpoint}",variant="{variant}",status="{status}"}} {count}'
-            )
+        for (endpoint, variant), counts in sorted(self.router.counts.items()):
+            for status, count in sorted(counts.items()):
+                named = f'endpoint="{endpoint}",variant="{variant}",status="{status}"'
+                lines.append(f"clary_invocations_total{{{named}}} {count}")
         return ("\n".join(lines) + "\n").encode()
 
 

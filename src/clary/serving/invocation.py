@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import frames, sessions
 from .address import Address
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .front import Front
 
+perf_counter: Final = time.perf_counter
 INVOKE_SECONDS = 60.0
 STREAM_SECONDS = 480.0
 LARGE = 256 << 10
@@ -46,7 +47,7 @@ class Invocation(Asker):
         self._address = address
         self._headers = headers
         self._body = body
-        self._began = self._submitted = time.perf_counter()
+        self._began = self._submitted = perf_counter()
         self._ticket: Ticket | Line | None = None
         self._in_pieces = address.in_pieces
         self._pieces: Pieces | None = None  # the answer may come in pieces
@@ -124,7 +125,7 @@ class Invocation(Asker):
             link = variant.pick_for(self._model)
         if link is None:
             self._waits = variant is not None and front.waiting.enter(self)
-            self._parked = self._parked or time.perf_counter()
+            self._parked = self._parked or perf_counter()
             if not self._waits:
                 self._no_replica()
         elif link.outstanding >= MAX_OUTSTANDING:
@@ -226,7 +227,7 @@ class Invocation(Asker):
         if not self._fetches:
             return
         self._fetches = False
-        self._waited = time.perf_counter() - self._began
+        self._waited = perf_counter() - self._began
         if found.id:
             self.route()
         elif found.error == "NotReady":
@@ -283,7 +284,7 @@ class Invocation(Asker):
     def _submit(self, endpoint: LiveEndpoint) -> None:
         if endpoint.capture is not None:
             self._captured = random.random() * 100 < endpoint.capture.percent
-        self._submitted = time.perf_counter()
+        self._submitted = perf_counter()
         if endpoint.shadow is not None and random.random() < endpoint.shadowed:
             self._shadow(endpoint, self._head(self._headers.get(b"content-type", b""), last=True))
         self._send(self._headers.get(b"content-type", b""), self._body)
@@ -370,7 +371,7 @@ class Invocation(Asker):
         endpoint, variant, get = self.endpoint, self.variant, self._headers.get
         if endpoint is None or variant is None or endpoint.capture is None:
             return
-        seconds = time.perf_counter() - self._began
+        seconds = perf_counter() - self._began
         captured = Captured(
             get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if pieces else b"accept", b""),
             get(b"x-amzn-sagemaker-inference-id", b""), get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
@@ -456,14 +457,20 @@ class Invocation(Asker):
         self._client.refuse(424, b"ModelError", message, members=members)
 
     def _meter(self, variant: LiveVariant) -> Meter:
-        return self._front.meters.of(variant.key)
+        """A variant's meter, until what was counted is handed over."""
+        meters = self._front.meters
+        found = variant.meter
+        if found is None or variant.turn != meters.turn:
+            found = variant.meter = meters.of(variant.key)
+            variant.turn = meters.turn
+        return found
 
     def _measure(self, status: int) -> None:
         """Count a request that reached a model, and where its time went."""
         endpoint, variant = self.endpoint, self.variant
         if endpoint is None or variant is None:
             return
-        end = time.perf_counter()
+        end = perf_counter()
         meter = self._meter(variant)
         setup = self._submitted - self._parked if self._parked and variant.serverless else 0.0
         meter.answered(status, len(variant.links), end - self._submitted, self._submitted - self._began - setup)
@@ -519,11 +526,11 @@ class _Shadow(Asker):
     def __init__(self, front: Front, variant: LiveVariant):
         self._front = front
         self._variant = variant
-        self._began = time.perf_counter()
+        self._began = perf_counter()
 
     def answered(self, status: int, content_type: bytes, custom: bytes, body: bytes) -> None:
         """An answer."""
-        seconds = time.perf_counter() - self._began
+        seconds = perf_counter() - self._began
         self._front.meters.of(self._variant.key).answered(status, len(self._variant.links), seconds, 0.0)
 
     def failed(self, reason: str, sent: bool) -> None:

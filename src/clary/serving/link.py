@@ -7,12 +7,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from . import frames
 from .peer import Peer
 from .table import Replica
 
+monotonic: Final = time.monotonic
 MAX_BATCH = 64
 MAX_BATCH_BYTES = 4 << 20
 _FULL, _AHEAD = 20, 4
@@ -137,7 +138,7 @@ class Link(Peer):
             batch.append(ticket)
             size += len(ticket.body)
         if batch:
-            self._flying.append((time.monotonic(), batch))
+            self._flying.append((monotonic(), batch))
             self._transport.write(frames.pack([(t.head, t.body) for t in batch]))
 
     def data_received(self, data: bytes) -> None:
@@ -152,13 +153,18 @@ class Link(Peer):
             if end - at - 4 < size:
                 break
             answers = frames.answers(data, at + 4, size)
-            sent, batch = self._flying.popleft()
+            sent, batch = self._flying[0]
+            if len(answers) != len(batch):
+                self._transport_abort()
+                return
+            self._flying.popleft()
             self.outstanding -= len(batch)
-            self._quick = time.monotonic() - sent < _QUICK_SECONDS
+            self._quick = monotonic() - sent < _QUICK_SECONDS
             if not self._flying or (self._quick and len(self._queue) >= _FULL):
                 self._flush()  # keep the replica busy before the clients are answered
-            for ticket, (status, content_type, custom, body) in zip(batch, answers, strict=True):
+            for number, ticket in enumerate(batch):
                 if ticket.asker is not None:
+                    status, content_type, custom, body = answers[number]
                     ticket.asker.answered(status, content_type, custom, body)
             at += 4 + size
         self._buffer = data[at:]

@@ -115,6 +115,7 @@ class Meters:
         self._folder = folder
         self._running: dict[MeterKey, Meter] = {}
         self._number = 0
+        self.turn = 0  # how often they were handed over
         self._written = 0  # the minute of the last hand-over
 
     def counts(self, variant: MeterKey) -> bool:
@@ -134,6 +135,7 @@ class Meters:
             return
         self._written = int(time.time()) // MINUTE
         running, self._running = self._running, {}
+        self.turn += 1
         minute = self._written * MINUTE
         document = [
             {

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from .lanes import Lanes
 from .link import Link
-from .meter import MeterKey, Meters
+from .meter import Meter, MeterKey, Meters
 from .table import Capture, Endpoint, Replica, Table, Variant
 
 Links = dict[Replica, Link]
@@ -25,10 +25,12 @@ class LiveVariant:
         "component",
         "containers",
         "copies",
+        "counts",
         "direct",
         "key",
         "library",
         "links",
+        "meter",
         "name",
         "name_header",
         "pipeline",
@@ -38,10 +40,16 @@ class LiveVariant:
         "running",
         "serverless",
         "threshold",
+        "turn",
     )
 
-    def __init__(self, endpoint: Endpoint, variant: Variant, links: list[Link], running: list[int]):
+    def __init__(
+        self, endpoint: Endpoint, variant: Variant, links: list[Link], running: list[int], counts: dict[int, int]
+    ):
         self.name = variant.name
+        self.counts = counts  # of its answers, by status
+        self.meter: Meter | None = None  # of the turn
+        self.turn = -1
         self.containers = variant.containers
         self.links = links
         self.random = variant.random
@@ -169,6 +177,8 @@ class Router:
         self._found = found
         self._links: Links = {}
         self._running: dict[tuple[str, str], list[int]] = {}
+        self.counts: dict[tuple[str, str], dict[int, int]] = {}
+        """Of each endpoint's variants, how many answers had each status, since the front began."""
         self._endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
 
     def replace(self, table: Table) -> None:
@@ -179,7 +189,13 @@ class Router:
             live = self._live(endpoint, links)
             if endpoint.components is not None:
                 live.components = {
-                    c.component: LiveVariant(endpoint, c, [self._instance(r, links) for r in c.replicas], [0])
+                    c.component: LiveVariant(
+                        endpoint,
+                        c,
+                        [self._instance(r, links) for r in c.replicas],
+                        [0],
+                        self.counts_of(endpoint.name, c.name),
+                    )
                     for c in endpoint.components
                 }
             if endpoint.successor is not None:
@@ -193,6 +209,10 @@ class Router:
         present = {e.id for e in endpoints.values()}
         self._running = {key: gauge for key, gauge in self._running.items() if key[0] in present}
 
+    def counts_of(self, endpoint: str, variant: str) -> dict[int, int]:
+        """Where answers are counted; the names are empty of what a request did not come to."""
+        return self.counts.setdefault((endpoint, variant), {})
+
     def _live(self, endpoint: Endpoint, links: Links) -> LiveEndpoint:
         """An endpoint with links to its replicas, which are put among ``links``."""
         variants: list[tuple[LiveVariant, float]] = []
@@ -200,7 +220,7 @@ class Router:
         for variant in endpoint.variants:
             own = [self._instance(replica, links) for replica in variant.replicas]
             gauge = self._running.setdefault((endpoint.id, variant.name), [0]) if variant.serverless else [0]
-            live = LiveVariant(endpoint, variant, own, gauge)
+            live = LiveVariant(endpoint, variant, own, gauge, self.counts_of(endpoint.name, variant.name))
             if variant.shadow:
                 shadow = live, variant.weight
             else:
