@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clary.algorithms.xgboost import serve
 from clary.native import load
-from clary.serving import authenticate, frames, meter
+from clary.serving import authenticate, capture, frames, meter
 
 trees, requests, signatures = load("trees"), load("requests"), load("signatures")
 native_frames, meters = load("frames"), load("meters")
@@ -141,6 +141,15 @@ def test_heads_of_requests(content_type: bytes, headers: dict[bytes, bytes], acc
     assert native_frames.head(content_type, headers, accept, model) == frames._head(
         content_type, headers, accept, model
     )
+
+
+@given(
+    HEADERS, st.sampled_from([b"accept", b"x-amzn-sagemaker-accept"]), BYTES, st.floats(0, 4e9), st.floats(0, 100),
+    st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
+)  # fmt: skip
+def test_captured_requests(headers: Any, accept: bytes, custom: bytes, at: float, seconds: float, pieces: Any) -> None:
+    given = (headers, accept, custom, at, seconds, pieces)
+    assert native_frames.captured(*given) == capture._captured(*given)
 
 
 @given(st.tuples(BYTES, BYTES, BYTES, BYTES, BYTES, st.integers(0, 2**48 - 1), st.binary(max_size=300)))

@@ -32,11 +32,11 @@ def test_captures_leave_a_full_disk_alone(tmp_path: Path, monkeypatch: pytest.Mo
     room = namedtuple("room", "total used free")
     captures = Captures(tmp_path / "capture")
     monkeypatch.setattr(capture.shutil, "disk_usage", lambda _: room(100, 99, 1))
-    captures.add(RULE, KEY, (captured(), b"1"), (b"text/csv", b"2"))
+    captures.add(captures.of(RULE, KEY), (captured().fields(), b"1"), (b"text/csv", b"2"))
     captures.hand_over()
     assert (captures.dropped, list((tmp_path / "capture").glob("*"))) == (1, [])
     monkeypatch.setattr(capture.shutil, "disk_usage", lambda _: room(100, 50, 50))
-    captures.add(RULE, KEY, (captured(), b"1"), (b"text/csv", b"2"))
+    captures.add(captures.of(RULE, KEY), (captured().fields(), b"1"), (b"text/csv", b"2"))
     captures.hand_over()
     assert len(list((tmp_path / "capture").glob("*.captured"))) == 1
 

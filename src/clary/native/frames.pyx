@@ -123,6 +123,7 @@ def answers(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size) -> li
 
 
 cdef bytes _TYPE = b"content-type", _CUSTOM = b"x-amzn-sagemaker-custom-attributes"
+cdef bytes _MODEL = b"x-amzn-sagemaker-target-model"
 cdef bytes _INFERENCE = b"x-amzn-sagemaker-inference-id", _SESSION = b"x-amzn-sagemaker-session-id"
 
 
@@ -145,6 +146,32 @@ def head(bytes content_type, dict headers, bytes accept, bytes model) -> bytes:
         at += 1
     _put(at, model)
     return made if session == NULL else made + b"\0" + <bytes?> <object> session
+
+
+cdef bytes _decimal(double seconds):
+    cdef long long micros = <long long> (seconds * 1e6 + 0.5)
+    cdef char text[32]
+    cdef int at = 32, place = 0
+    if micros < 0:
+        raise ValueError(seconds)
+    while micros or place < 7:
+        at -= 1
+        if place == 6:
+            text[at] = c"."
+            at -= 1
+        text[at] = c"0" + <char> (micros % 10)
+        micros //= 10
+        place += 1
+    return PyBytes_FromStringAndSize(text + at, 32 - at)
+
+
+def captured(dict headers, bytes accept, bytes custom, double at, double seconds, tuple pieces) -> bytes:
+    """The fields of a request that is captured; ``accept`` is the name of the header that says what is accepted."""
+    return b"\0".join((
+        _of(headers, _TYPE), _of(headers, accept), _of(headers, _INFERENCE), _of(headers, _CUSTOM) or custom,
+        _of(headers, _MODEL), _decimal(at), _decimal(seconds),
+        b",".join([b"%d" % size for size in pieces]) if pieces else b"",
+    ))  # fmt: skip
 
 
 cdef const char *_HEX = "0123456789abcdef"

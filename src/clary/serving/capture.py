@@ -10,11 +10,14 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import orjson
 
+from ..native import load
 from . import frames
 from .table import Capture
 
@@ -47,9 +50,9 @@ class Captured:
 
     def fields(self) -> bytes:
         """As one text."""
-        return b"%b\0%b\0%b\0%b\0%b\0%.6f\0%.6f\0%b" % (
-            self.content_type, self.accept, self.inference_id, self.attributes, self.target_model, self.at,
-            self.seconds, b",".join([b"%d" % size for size in self.pieces]) if self.pieces else b"",
+        return b"%b\0%b\0%b\0%b\0%b\0%b\0%b\0%b" % (
+            self.content_type, self.accept, self.inference_id, self.attributes, self.target_model, _decimal(self.at),
+            _decimal(self.seconds), b",".join([b"%d" % size for size in self.pieces]) if self.pieces else b"",
         )  # fmt: skip
 
     @classmethod
@@ -58,6 +61,28 @@ class Captured:
         kind, accept, inference_id, attributes, model, at, seconds, pieces = data.split(b"\0")
         sizes = tuple(int(size) for size in pieces.split(b",") if size)
         return cls(kind, accept, inference_id, attributes, model, float(at), float(seconds), sizes)
+
+
+def _decimal(seconds: float) -> bytes:
+    return b"%d.%06d" % divmod(int(seconds * 1e6 + 0.5), 1_000_000)
+
+
+def _captured(
+    headers: dict[bytes, bytes], accept: bytes, custom: bytes, at: float, seconds: float, pieces: tuple[int, ...]
+) -> bytes:
+    """The fields of a request; ``accept`` is the name of the header that says what is accepted."""
+    get = headers.get
+    return Captured(
+        get(b"content-type", b""), get(accept, b""), get(b"x-amzn-sagemaker-inference-id", b""),
+        get(b"x-amzn-sagemaker-custom-attributes", b"") or custom, get(b"x-amzn-sagemaker-target-model", b""),
+        at, seconds, pieces,
+    ).fields()  # fmt: skip
+
+
+_native = load("frames")
+fields: Final[Callable[[dict[bytes, bytes], bytes, bytes, float, float, tuple[int, ...]], bytes]] = (
+    _native.captured if _native is not None else _captured
+)
 
 
 class Streamed:
@@ -87,22 +112,20 @@ class Captures:
         self._size = 0
         self._count = 0
         self._number = 0
+        self.turn = 0  # how often they were handed over
         self.dropped = 0
         self._told = False  # that the disk is full
 
-    def add(
-        self,
-        rule: Capture,
-        variant: Variant,
-        request: tuple[Captured, bytes],
-        answer: tuple[bytes, bytes],
-    ) -> None:
-        """Capture a request and its answer (content type and body)."""
+    def of(self, rule: Capture, variant: Variant) -> list[frames.Item]:
+        """Where what is captured of a variant in this turn is added."""
+        return self._items.setdefault((variant, rule), [])
+
+    def add(self, items: list[frames.Item], request: frames.Item, answer: frames.Item) -> None:
+        """Capture a request (its fields and body) and its answer (content type and body)."""
         if self._size > MAX_WAITING:
             self.dropped += 1
             return
-        items = self._items.setdefault((variant, rule), [])
-        items.append((request[0].fields(), request[1]))
+        items.append(request)
         items.append(answer)
         self._size += len(request[1]) + len(answer[1])
         self._count += 1
@@ -127,6 +150,7 @@ class Captures:
         if not self._items:
             return
         found, self._items = self._items, {}
+        self.turn += 1
         self._size = self._count = 0
         if self._full():
             self.dropped += sum(len(items) // 2 for items in found.values())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from . import frames, sessions
 from .address import Address
 from .authenticate import Denied, Principal
-from .capture import Captured, Streamed
+from .capture import Streamed
+from .capture import fields as captured
 from .library import Fetched
 from .line import Line
 from .link import Asker, Link, Ticket
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .front import Front
 
 perf_counter: Final = time.perf_counter
+wall: Final = time.time
 INVOKE_SECONDS = 60.0
 STREAM_SECONDS = 480.0
 LARGE = 256 << 10
@@ -368,19 +370,18 @@ class Invocation(Asker):
         return custom
 
     def _capture(self, content_type: bytes, custom: bytes, answer: bytes, pieces: tuple[int, ...] = ()) -> None:
-        endpoint, variant, get = self.endpoint, self.variant, self._headers.get
+        endpoint, variant, captures = self.endpoint, self.variant, self._front.captures
         if endpoint is None or variant is None or endpoint.capture is None:
             return
+        items = variant.captures
+        if items is None or variant.captures_turn != captures.turn:
+            named = (endpoint.account, endpoint.region, endpoint.name, variant.name)
+            items = variant.captures = captures.of(endpoint.capture, named)
+            variant.captures_turn = captures.turn
         seconds = perf_counter() - self._began
-        captured = Captured(
-            get(b"content-type", b""), get(b"x-amzn-sagemaker-accept" if pieces else b"accept", b""),
-            get(b"x-amzn-sagemaker-inference-id", b""), get(b"x-amzn-sagemaker-custom-attributes", b"") or custom,
-            get(b"x-amzn-sagemaker-target-model", b""), time.time() - seconds, seconds, pieces,
-        )  # fmt: skip
-        self._front.captures.add(
-            endpoint.capture, (endpoint.account, endpoint.region, endpoint.name, variant.name), (captured, self._body),
-            (content_type, answer),
-        )  # fmt: skip
+        accept = b"x-amzn-sagemaker-accept" if pieces else b"accept"
+        fields = captured(self._headers, accept, custom, wall() - seconds, seconds, pieces)
+        captures.add(items, (fields, self._body), (content_type, answer))
 
     def _took_whole(self, head: bytes, body: bytes) -> None:
         status, content_type, custom = head.split(frames.SEPARATOR, 2)

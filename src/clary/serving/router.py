@@ -8,6 +8,7 @@ from hashlib import sha256
 from itertools import accumulate
 from zlib import crc32
 
+from .frames import Item
 from .lanes import Lanes
 from .link import Link
 from .meter import Meter, MeterKey, Meters
@@ -22,6 +23,8 @@ class LiveVariant:
     """A variant with its links."""
 
     __slots__ = (
+        "captures",
+        "captures_turn",
         "component",
         "containers",
         "copies",
@@ -50,6 +53,8 @@ class LiveVariant:
         self.counts = counts  # of its answers, by status
         self.meter: Meter | None = None  # of the turn
         self.turn = -1
+        self.captures: list[Item] | None = None  # what was captured in its turn
+        self.captures_turn = -1
         self.containers = variant.containers
         self.links = links
         self.random = variant.random
@@ -166,7 +171,11 @@ class LiveEndpoint:
             return self._only
         if not self._weighted:
             return None
-        return random.choices(self._weighted, cum_weights=self._cumulative)[0]
+        at, last = random.random() * self._cumulative[-1], len(self._weighted) - 1
+        for number in range(last):
+            if at < self._cumulative[number]:
+                return self._weighted[number]
+        return self._weighted[last]
 
 
 class Router:

@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _EVERY_SECONDS = 1.0
+_SHARE_SECONDS = 0.2
+"""Of each second, for storing files: what keeps up with some 15,000 records a second."""
+_MANY_BYTES = 256 << 20
+"""When so much waits, it is all stored at once."""
 AWS, EXACT = ("", "jsonl"), (".clary", "captured")
 """What is added to the target's prefix, and how files end: AWS's records, and ours."""
 
@@ -38,9 +42,15 @@ def running(platform: Platform) -> AbstractAsyncContextManager[None]:
 
 
 def ingest(platform: Platform, folder: Path) -> int:
-    """Store every file that was handed over. Its key follows from its name: storing it twice is harmless."""
+    """Store files that were handed over, the oldest first; how many. The key of each follows from its name: storing it twice
+    is harmless. While requests come as fast as they can, they have the machine, and files wait.
+    """
     paths = sorted(folder.glob("*.captured")) if folder.exists() else []
-    for path in paths:
+    hurry = sum(path.stat().st_size for path in paths) > _MANY_BYTES
+    began = time.monotonic()
+    for number, path in enumerate(paths):
+        if not hurry and time.monotonic() - began > _SHARE_SECONDS:
+            return number
         try:
             data = path.read_bytes()
             (text, _), *items = frames.unpack(data, 4, len(data) - 4)
