@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from clary.serving import capture, meter
+from clary.serving import capture, frames, meter
 from clary.serving.capture import Captured, Captures
 from clary.serving.meter import Meters
 from clary.serving.sessions import Sessions
@@ -39,6 +41,51 @@ def test_captures_leave_a_full_disk_alone(tmp_path: Path, monkeypatch: pytest.Mo
     captures.add(captures.of(RULE, KEY), (captured().fields(), b"1"), (b"text/csv", b"2"))
     captures.hand_over()
     assert len(list((tmp_path / "capture").glob("*.captured"))) == 1
+
+
+def test_what_a_killed_front_captured_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "PIECE", 4)
+    folder = tmp_path / "capture"
+    killed = Captures(folder)
+    for number in range(3):
+        gathered = killed.of(RULE, KEY)
+        killed.add(gathered, (captured().fields(), b"%d" % number * 5), (b"text/csv", b"2"))
+    (path,) = folder.glob("*")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])  # it was killed while it wrote
+    Captures(folder)
+    (path,) = folder.glob("*.captured")
+    items, end = frames.every(path.read_bytes())
+    assert [body for _, body in items[1::2]] == [b"00000", b"11111"]
+    assert whole.startswith(frames.pack([items[0]])) and frames.every(whole[:end]) == (items, end)
+
+
+def test_a_disk_that_takes_a_part_keeps_what_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "capture"
+    captures = Captures(folder)
+    gathered = captures.of(RULE, KEY)
+    captures.add(gathered, (captured().fields(), b"1"), (b"text/csv", b"2"))
+    assert gathered.write() == 0
+    monkeypatch.setattr(os, "write", _full_after(os.write, 10))
+    captures.add(gathered, (captured().fields(), b"3"), (b"text/csv", b"4"))
+    captures.hand_over()
+    (path,) = folder.glob("*.captured")
+    data = path.read_bytes()
+    items, end = frames.every(data)
+    assert (captures.dropped, end, [body for _, body in items]) == (1, len(data), [b"", b"1", b"2"])
+
+
+def _full_after(write: Callable[[int, bytes], int], room: int) -> Callable[[int, bytes], int]:
+    left = [room]
+
+    def written(file: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        count = write(file, data[: left[0]])
+        left[0] -= count
+        return count
+
+    return written
 
 
 def test_counts_are_handed_over_once_a_minute_while_control_is_away(

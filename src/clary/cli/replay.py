@@ -87,7 +87,7 @@ def _records(platform: Running, bucket: str, prefix: str) -> Iterator[_Record]:
 
 def _read(data: bytes) -> Iterator[_Record]:
     """The requests of a file that a front wrote."""
-    (text, _), *items = frames.unpack(data, 4, len(data) - 4)
+    (text, _), *items = frames.every(data)[0]
     rule = json.loads(text)["rule"]
     for (fields, asked), (_, answer) in zip(items[::2], items[1::2], strict=True):
         if rule["input"]:

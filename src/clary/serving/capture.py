@@ -21,15 +21,19 @@ from ..native import load
 from . import frames
 from .table import Capture
 
-MAX_WAITING = 64 << 20
-"""Bytes that may wait to be written; beyond, captures are dropped and counted."""
 MAX_STREAMED = 1 << 20
+PIECE = 128 << 10
+"""Bytes that wait at most until they are written."""
+_MANY_ITEMS = 10_000
 LARGE = 4 << 20
 MANY = 20_000
+"""Bytes and captures of which a file has little more."""
 FREE = 0.03
 """The part of the disk that captures leave alone."""
 
 log = logging.getLogger(__name__)
+
+FINISHED, _UNFINISHED = ".captured", ".new"
 
 Variant = tuple[str, str, str, str]
 """Account, region, endpoint, variant."""
@@ -103,69 +107,116 @@ class Streamed:
         return self._size <= MAX_STREAMED
 
 
+class Gathered:
+    """What is captured of one variant: appended to a file piece by piece, for a large piece would hold up requests."""
+
+    __slots__ = ("_aside", "_file", "_good", "_head", "_path", "items", "size")
+
+    def __init__(self, path: Path, head: bytes):
+        self._path = path
+        self._aside = path.with_suffix(_UNFINISHED)
+        self._head = head
+        self._file = -1
+        self._good = 0  # bytes that the file has
+        self.items: list[frames.Item] = []
+        self.size = 0
+
+    def write(self) -> int:
+        """Append what there is; how many captures are lost because that cannot be."""
+        items, self.items, self.size = self.items, [], 0
+        try:
+            if self._file < 0:
+                self._path.parent.mkdir(exist_ok=True)
+                self._file = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                self._append(frames.pack([(self._head, b"")]))
+            self._append(frames.pack(items))
+        except OSError:
+            if self._file >= 0:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, self._good)
+            return len(items) // 2
+        return 0
+
+    def _append(self, message: bytes) -> None:
+        written = 0
+        while written < len(message):
+            written += os.write(self._file, memoryview(message)[written:])
+        self._good += len(message)
+
+    def finish(self) -> int:
+        """Append the rest and hand the file over; how many captures are lost."""
+        lost = self.write() if self.items else 0
+        if self._file >= 0:
+            os.close(self._file)
+            with contextlib.suppress(OSError):
+                os.rename(self._aside, self._path)
+        return lost
+
+
 class Captures:
-    """What was captured and is not yet written: pairs of a request (fields joined by NUL, and a body) and its answer."""
+    """What was captured and is not handed over yet: pairs of a request (fields joined by NUL, and a body) and its answer.
+
+    A file begins with a message whose one item says whose captures it holds; messages of pairs follow (``frames``).
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._items: dict[tuple[Variant, Capture], list[frames.Item]] = {}
+        self._gathered: dict[tuple[Variant, Capture], Gathered] = {}
         self._size = 0
         self._count = 0
         self._number = 0
         self.turn = 0  # how often they were handed over
         self.dropped = 0
-        self._told = False  # that the disk is full
+        self._full = False  # the disk, nearly
+        for path in folder.glob(f"*{_UNFINISHED}"):  # of a front that was killed: what it has is whole
+            os.rename(path, path.with_suffix(FINISHED))
 
-    def of(self, rule: Capture, variant: Variant) -> list[frames.Item]:
+    def of(self, rule: Capture, variant: Variant) -> Gathered:
         """Where what is captured of a variant in this turn is added."""
-        return self._items.setdefault((variant, rule), [])
+        found = self._gathered.get((variant, rule))
+        if found is None:
+            self._look_for_room()
+            self._number += 1
+            stamp = time.time_ns()
+            head = orjson.dumps({"variant": variant, "rule": rule, "at": stamp / 1e9})
+            found = Gathered(self._folder / f"{stamp}-{os.getpid()}-{self._number}{FINISHED}", head)
+            self._gathered[variant, rule] = found
+        return found
 
-    def add(self, items: list[frames.Item], request: frames.Item, answer: frames.Item) -> None:
+    def add(self, gathered: Gathered, request: frames.Item, answer: frames.Item) -> None:
         """Capture a request (its fields and body) and its answer (content type and body)."""
-        if self._size > MAX_WAITING:
+        if self._full:
             self.dropped += 1
             return
-        items.append(request)
-        items.append(answer)
-        self._size += len(request[1]) + len(answer[1])
+        size = len(request[1]) + len(answer[1])
+        gathered.items.append(request)
+        gathered.items.append(answer)
+        gathered.size += size
+        self._size += size
         self._count += 1
+        if gathered.size > PIECE or len(gathered.items) > _MANY_ITEMS:
+            self.dropped += gathered.write()
         if self._size > LARGE or self._count > MANY:
             self.hand_over()
 
-    def _full(self) -> bool:
-        """Whether the disk has too little room left for captures."""
+    def _look_for_room(self) -> None:
+        """Pause while the disk has too little room left for captures."""
         try:
-            self._folder.mkdir(exist_ok=True)
-            room = shutil.disk_usage(self._folder)
+            room = shutil.disk_usage(self._folder if self._folder.exists() else self._folder.parent)
         except OSError:
-            return True
+            self._full = True
+            return
         full = room.free < room.total * FREE
-        if full and not self._told:
+        if full and not self._full:
             log.warning("data capture pauses: less than %.0f %% of the disk is free", FREE * 100)
-        self._told = full
-        return full
+        self._full = full
 
     def hand_over(self) -> None:
-        """Write what waits, one file for each variant. A disk that takes nothing loses captures, never requests."""
-        if not self._items:
+        """Hand over what there is, one file for each variant. A disk that takes nothing loses captures, never requests."""
+        if not self._gathered:
             return
-        found, self._items = self._items, {}
+        found, self._gathered = self._gathered, {}
         self.turn += 1
         self._size = self._count = 0
-        if self._full():
-            self.dropped += sum(len(items) // 2 for items in found.values())
-            return
-        for (variant, rule), items in found.items():
-            self._number += 1
-            stamp = time.time_ns()
-            path = self._folder / f"{stamp}-{os.getpid()}-{self._number}.captured"
-            head = orjson.dumps({"variant": variant, "rule": rule, "at": stamp / 1e9})
-            aside = path.with_suffix(".new")
-            try:
-                self._folder.mkdir(exist_ok=True)
-                aside.write_bytes(frames.pack([(head, b""), *items]))
-                os.rename(aside, path)
-            except OSError:
-                self.dropped += len(items) // 2
-                with contextlib.suppress(OSError):
-                    aside.unlink()
+        for gathered in found.values():
+            self.dropped += gathered.finish()

@@ -74,6 +74,19 @@ def _unpack(data: bytes | bytearray | memoryview, at: int, size: int) -> list[It
     return items
 
 
+def every(data: bytes) -> tuple[list[Item], int]:
+    """The items of all messages that stand one after another, and where the last whole one ends."""
+    items: list[Item] = []
+    at = 0
+    while len(data) - at >= 4:
+        size = int.from_bytes(data[at : at + 4], "little")
+        if len(data) - at - 4 < size:
+            break
+        items += unpack(data, at + 4, size)
+        at += 4 + size
+    return items, at
+
+
 def _answers(data: bytes, at: int, size: int) -> list[Answer]:
     """The items of a message of answers."""
     found: list[Answer] = []

@@ -373,15 +373,15 @@ class Invocation(Asker):
         endpoint, variant, captures = self.endpoint, self.variant, self._front.captures
         if endpoint is None or variant is None or endpoint.capture is None:
             return
-        items = variant.captures
-        if items is None or variant.captures_turn != captures.turn:
+        gathered = variant.captures
+        if gathered is None or variant.captures_turn != captures.turn:
             named = (endpoint.account, endpoint.region, endpoint.name, variant.name)
-            items = variant.captures = captures.of(endpoint.capture, named)
+            gathered = variant.captures = captures.of(endpoint.capture, named)
             variant.captures_turn = captures.turn
         seconds = perf_counter() - self._began
         accept = b"x-amzn-sagemaker-accept" if pieces else b"accept"
         fields = captured(self._headers, accept, custom, wall() - seconds, seconds, pieces)
-        captures.add(items, (fields, self._body), (content_type, answer))
+        captures.add(gathered, (fields, self._body), (content_type, answer))
 
     def _took_whole(self, head: bytes, body: bytes) -> None:
         status, content_type, custom = head.split(frames.SEPARATOR, 2)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import accumulate
 from zlib import crc32
 
-from .frames import Item
+from .capture import Gathered
 from .lanes import Lanes
 from .link import Link
 from .meter import Meter, MeterKey, Meters
@@ -53,7 +53,7 @@ class LiveVariant:
         self.counts = counts  # of its answers, by status
         self.meter: Meter | None = None  # of the turn
         self.turn = -1
-        self.captures: list[Item] | None = None  # what was captured in its turn
+        self.captures: Gathered | None = None  # what was captured in its turn
         self.captures_turn = -1
         self.containers = variant.containers
         self.links = links

@@ -53,10 +53,13 @@ def ingest(platform: Platform, folder: Path) -> int:
             return number
         try:
             data = path.read_bytes()
-            (text, _), *items = frames.unpack(data, 4, len(data) - 4)
+            found, end = frames.every(data)
+            (text, _), *items = found
             head = orjson.loads(text)
             bucket, key = _key(path.name, head, EXACT)
-            platform.objects.put_file(bucket, key, io.BytesIO(_exact(head, data, items)), "application/octet-stream")
+            platform.objects.put_file(
+                bucket, key, io.BytesIO(_exact(head, data[:end], items)), "application/octet-stream"
+            )
             if lines := _lines(path.name, head, items):
                 bucket, key = _key(path.name, head, AWS)
                 platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
