@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import httptools
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from clary.algorithms.xgboost import serve
 from clary.native import load
-from clary.serving import authenticate, capture, frames, meter
+from clary.serving import authenticate, capture, container_http, doors, frames, meter
 
 trees, requests, signatures = load("trees"), load("requests"), load("signatures")
 native_frames, meters = load("frames"), load("meters")
@@ -236,6 +237,42 @@ def test_requests_are_read_as_the_parser_reads_them(
         parsed = Parsed(data)
         assert (parsed.complete, parsed.method, parsed.stays, parsed.twice) == (1, b"POST", True, False)
         assert found == (parsed.url, parsed.headers, parsed.body)
+
+
+@given(
+    st.lists(LINES, max_size=4), st.binary(max_size=6), st.sampled_from([None, 0, 1, -1]),
+    st.sampled_from(["HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found", "HTTP/1.0 200 OK", "HTTP/1.1 204 No", "HTTP/1.1 103 Hints",
+                     "HTTP/1.1 2000 OK", "HTTP/1.1 200", "HTTP/1.1 20x OK", "HTTP/1.1 200 O\0K"]),
+    st.sampled_from(["\r\n", "\n", "\r"]), st.sampled_from([":", ": ", ":\t", " : "]),
+)  # fmt: skip
+@example([("Content-Type", "x"), ("A", "b")], b"body", 0, "HTTP/1.1 200 OK", "\r\n", ": ")
+def test_answers_are_read_as_the_parser_reads_them(
+    lines: list[tuple[str, str]], body: bytes, off: int | None, status: str, end: str, colon: str
+) -> None:
+    if off is not None:
+        lines = [*lines, ("Content-Length", str(len(body) + off))]
+    text = f"{status}\r\n" + "".join(f"{n}{colon}{v}{end}" for n, v in lines)
+    data = f"{text}\r\n".encode("latin-1") + body
+    found = requests.Reader().answer(data)
+    if found is not None:
+        parsed = container_http.Response()
+        parsed.feed(data)
+        assert (parsed.complete, parsed.broken, parsed.keep_alive) == (True, "", True)
+        assert found == (parsed.status, parsed.headers, parsed.body)
+
+
+def test_a_usual_answer_is_read() -> None:
+    found = requests.Reader().answer(b"HTTP/1.1 422 Unprocessable\r\ncontent-type: a/b\r\nContent-Length: 2\r\n\r\nno")
+    assert found == (422, {b"content-type": b"a/b", b"content-length": b"2"}, b"no")
+
+
+def test_a_connection_is_quiet_until_the_other_end_does_something() -> None:
+    for quiet in (requests.quiet, doors._quiet):
+        ours, theirs = socket.socketpair()
+        with ours:
+            assert quiet(ours.fileno())
+            theirs.close()
+            assert not quiet(ours.fileno())
 
 
 def test_usual_requests_are_read() -> None:

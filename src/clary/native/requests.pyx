@@ -1,11 +1,21 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Requests for InvokeEndpoint that came in one piece, as nearly all do: read without a call for each header.
+"""Requests for InvokeEndpoint, and containers' answers, that came in one piece, as nearly all do: read without a call for
+each header.
 
 What is unusual in any way is left to the parser of HTTP that reads all the others.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
+
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long count, int milliseconds)
+    short POLLIN
 
 
 cdef enum:
@@ -38,12 +48,8 @@ cdef class Reader:
         """URL, headers (names in lower case) and body of a POST on a connection that stays; None for anything else."""
         cdef const char *p = PyBytes_AS_STRING(data)
         cdef const char *end = p + PyBytes_GET_SIZE(data)
-        cdef const char *stop
         cdef const char *line
-        cdef const char *colon
-        cdef Py_ssize_t size, length = -1
-        cdef int place = 0
-        cdef bytes name, value
+        cdef Py_ssize_t size
         if end - p < 64 or memcmp(p, b"POST ", 5) != 0:
             return None
         p += 5
@@ -55,20 +61,50 @@ cdef class Reader:
             return None
         if not _same(self._url, p, size):
             self._url = PyBytes_FromStringAndSize(p, size)
-        p = line + 2
         headers = {}
+        p = self._headers(line + 2, end, headers)
+        return None if p == NULL else (self._url, headers, PyBytes_FromStringAndSize(p, end - p))
+
+    def answer(self, bytes data) -> tuple[int, dict[bytes, bytes], bytes] | None:
+        """Status, headers and body of an answer that comes with a body on a connection that stays; None for anything else."""
+        cdef const char *p = PyBytes_AS_STRING(data)
+        cdef const char *end = p + PyBytes_GET_SIZE(data)
+        cdef const char *line
+        cdef int status
+        if end - p < 17 or memcmp(p, b"HTTP/1.1 ", 9) != 0 or p[12] != c" ":
+            return None
+        if not (c"2" <= p[9] <= c"5" and c"0" <= p[10] <= c"9" and c"0" <= p[11] <= c"9"):
+            return None
+        status = 100 * (p[9] - c"0") + 10 * (p[10] - c"0") + (p[11] - c"0")
+        line = <const char *> memchr(p, c"\r", end - p)
+        if status == 204 or status == 304 or line == NULL or line + 1 == end or line[1] != c"\n":
+            return None
+        if not _plain(p, line):
+            return None
+        headers = {}
+        p = self._headers(line + 2, end, headers)
+        return None if p == NULL else (status, headers, PyBytes_FromStringAndSize(p, end - p))
+
+    cdef const char *_headers(self, const char *p, const char *end, dict headers) except? NULL:
+        """Read headers; where the body begins, which is all that follows, or NULL when they are not usual ones."""
+        cdef const char *stop
+        cdef const char *line
+        cdef const char *colon
+        cdef Py_ssize_t length = -1
+        cdef int place = 0
+        cdef bytes name, value
         while True:
             line = <const char *> memchr(p, c"\r", end - p)
             if line == NULL or line + 1 == end or line[1] != c"\n":
-                return None
+                return NULL
             if line == p:
                 p += 2
                 break
             colon = <const char *> memchr(p, c":", line - p)
             if colon == NULL or place == MOST:
-                return None
+                return NULL
             if not _same(<bytes> self._names[place], p, colon - p) and not self._learn(place, p, colon - p):
-                return None
+                return NULL
             name = <bytes> self._lower[place]
             p, stop = colon + 1, line
             while p < stop and (p[0] == c" " or p[0] == c"\t"):
@@ -78,29 +114,27 @@ cdef class Reader:
             value = <bytes> self._values[place]
             if not _same(value, p, stop - p):
                 if not _plain(p, stop):
-                    return None
+                    return NULL
                 value = PyBytes_FromStringAndSize(p, stop - p)
                 self._values[place] = value
             if name in headers:
-                return None
+                return NULL
             headers[name] = value
             place += 1
             if name == _LENGTH:
                 if not 0 < stop - p < 9:
-                    return None
+                    return NULL
                 length = 0
                 while p < stop:
                     if not c"0" <= p[0] <= c"9":
-                        return None
+                        return NULL
                     length = length * 10 + (p[0] - c"0")
                     p += 1
             elif name == _CONNECTION:
                 if value.lower() != b"keep-alive":
-                    return None
+                    return NULL
             p = line + 2
-        if length != end - p:
-            return None
-        return self._url, headers, PyBytes_FromStringAndSize(p, length)
+        return p if length == end - p else NULL
 
     cdef bint _learn(self, int place, const char *text, Py_ssize_t size) except -1:
         """Note a header's name at a place; False when it is no usual one."""
@@ -125,3 +159,10 @@ cdef bint _plain(const char *p, const char *stop) noexcept:
             return False
         p += 1
     return True
+
+
+def quiet(int fd) -> bool:
+    """Whether there is nothing to be read from a descriptor, not even its end."""
+    cdef pollfd asked
+    asked.fd, asked.events, asked.revents = fd, POLLIN, 0
+    return poll(&asked, 1, 0) == 0

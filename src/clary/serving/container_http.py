@@ -36,6 +36,18 @@ def invocation(path: bytes, fields: Sequence[bytes], body: bytes, more: bytes = 
     return request(b"POST", path, body, b"".join(lines) + more)
 
 
+def fields(headers: dict[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Content type, and custom attributes with the notes behind them, of an answer."""
+    get = headers.get
+    custom, begun = get(b"x-amzn-sagemaker-custom-attributes", b""), get(b"x-amzn-sagemaker-new-session-id")
+    closed = get(b"x-amzn-sagemaker-closed-session-id")
+    if begun:
+        custom += b"\0new-session=" + begun
+    if closed:
+        custom += b"\0closed-session=" + closed
+    return get(b"content-type") or _OCTETS, custom
+
+
 class Response:
     """One answer, while it comes. ``took`` gets the body of a success in pieces; else it is kept."""
 
@@ -60,11 +72,8 @@ class Response:
 
     def head(self) -> bytes:
         """The head of the answer, as frames have it."""
-        get = self.headers.get
-        custom, begun = get(b"x-amzn-sagemaker-custom-attributes", b""), get(b"x-amzn-sagemaker-new-session-id")
-        closed = get(b"x-amzn-sagemaker-closed-session-id")
-        notes = (b"\0new-session=" + begun if begun else b"") + (b"\0closed-session=" + closed if closed else b"")
-        return b"%d\0%b\0%b%b" % (self.status, get(b"content-type") or _OCTETS, custom, notes)
+        content_type, custom = fields(self.headers)
+        return b"%d\0%b\0%b" % (self.status, content_type, custom)
 
     def feed(self, data: bytes) -> None:
         """Some bytes of it; afterwards it may be complete, or broken."""

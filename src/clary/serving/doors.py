@@ -16,6 +16,9 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+from ..native import load
 
 WANTED, FOUND, REFUSED, ENDED = b"C", b"F", b"R", b"E"
 _MESSAGE = 512
@@ -26,11 +29,15 @@ def path_beside(path: str) -> str:
     return f"{path}.doors"
 
 
-def quiet(fd: int) -> bool:
+def _quiet(fd: int) -> bool:
     """Whether the other end of a connection has neither closed it nor said anything unasked."""
     waiting = select.poll()
     waiting.register(fd, select.POLLIN)
     return not waiting.poll(0)
+
+
+_native = load("requests")
+quiet: Final[Callable[[int], bool]] = _native.quiet if _native is not None else _quiet
 
 
 def listen(path: str) -> socket.socket:

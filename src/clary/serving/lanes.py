@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Final, cast
 
+from ..native import load
 from . import doors, frames
-from .container_http import CUT_SHORT, Response, invocation
+from .container_http import CUT_SHORT, Response, fields, invocation
 from .link import Link, Ticket
 from .peer import Peer
 from .table import Replica
 
+_native = load("requests")
+_read_answer: Final[Any] = _native.Reader().answer if _native is not None else None
 MAX_LANES = 256
 
 
@@ -272,7 +275,7 @@ class _Direct(Lane):
 
     def __init__(self, lanes: Lanes):
         super().__init__(lanes)
-        self._answer = Response()
+        self._answer: Response | None = None  # one that comes in more than one piece
         self._fd = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -283,16 +286,26 @@ class _Direct(Lane):
         return not self._transport.is_closing() and doors.quiet(self._fd)
 
     def _pass_on(self, ticket: Ticket) -> None:
-        self._answer = Response()
+        self._answer = None
         self._transport.write(invocation(b"/invocations", ticket.head.split(frames.SEPARATOR), ticket.body))
 
     def data_received(self, data: bytes) -> None:
         if self._ticket is None:  # it speaks without being asked
             self._transport.abort()
             return
-        self._answer.feed(data)
-        if self._answer.complete or self._answer.broken:
-            ticket, answer = self._take(), self._answer
+        answer = self._answer
+        if answer is None:
+            if _read_answer is not None and (whole := _read_answer(data)) is not None:
+                ticket = self._take()
+                self._lanes.freed(self)
+                if ticket is not None and ticket.asker is not None:
+                    status, headers, body = whole
+                    ticket.asker.answered(status, *fields(headers), body)
+                return
+            answer = self._answer = Response()
+        answer.feed(data)
+        if answer.complete or answer.broken:
+            ticket = self._take()
             if answer.keep_alive:
                 self._lanes.freed(self)
             else:
@@ -303,8 +316,9 @@ class _Direct(Lane):
     def connection_lost(self, exc: Exception | None) -> None:
         ticket = self._take()
         self._lanes.closed(self)
-        self._answer.end()
-        self._tell(ticket, self._answer)
+        answer = self._answer or Response()
+        answer.end()
+        self._tell(ticket, answer)
 
     def _tell(self, ticket: Ticket | None, answer: Response) -> None:
         if ticket is None or ticket.asker is None:
