@@ -71,11 +71,11 @@ def containers(
     server = subprocess.Popen([sys.executable, str(folder / "server.py"), str(port)])
     try:
         until(lambda: listens(port), 20, "the server listens")
-        pairs = [(load(platform.port, 1, ours), load(port, 1, direct)) for _ in range(3)]
+        pairs = [(load(platform.port, 1, ours), load(port, 1, direct)) for _ in range(5)]
         many = load(platform.port, 64, ours)["per_second"], load(port, 64, direct)["per_second"]
     finally:
         server.terminate()
         server.wait(10)
-    added = sorted(a["p50_us"] - b["p50_us"] for a, b in pairs)[1]
+    added = sorted(a["p50_us"] - b["p50_us"] for a, b in pairs)[2]
     show("added to a container's own answer, p50 at 1 connection", f"{added:.0f} us ({pairs[0][0]['p50_us']:.0f}/{pairs[0][1]['p50_us']:.0f})", "<= 150 us", added <= 150)  # fmt: skip
     show("requests to a container, 64 connections", f"{many[0]:.0f}/s (it alone {many[1]:.0f}/s)", "", None)

@@ -76,6 +76,29 @@ def test_values_are_written_as_python_writes_them(values: list[float]) -> None:
     assert trees.write(array, len(values)) == serve._lines(array)
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"h", b"h", b"h", b"i"]), st.lists(st.floats(-9, 9), min_size=2, max_size=3)),
+        max_size=5,
+    )
+)
+def test_a_message_of_rows_is_answered_whole(asked: list[tuple[bytes, list[float]]]) -> None:
+    limits = np.array([0.5, np.nan, np.nan], dtype=np.float32)
+    features, lefts = np.array([1, 0, 0], dtype=np.intp), np.array([1, 1, 2], dtype=np.intp)
+    values, one = np.array([0, 0.1, 0.7], dtype=np.float32), np.array([0], dtype=np.intp)
+    made = trees.Trees(limits, features, lefts, values, one, one + 1, 2)
+    rows, margins = np.empty((4, 2), dtype=np.float32), np.empty(4, dtype=np.float32)
+    message = frames._pack([(head, ",".join(map(repr, row)).encode()) for head, row in asked])
+    found = trees.answers(message, 4, len(message) - 4, b"h", b"said", made, 0.25, False, rows, margins)
+    if 0 < len(asked) <= 4 and all(head == b"h" and len(row) == 2 for head, row in asked):
+        sums = np.array([values[2 if np.float32(row[1]) >= 0.5 else 1] for _, row in asked], dtype=np.float32)
+        lines = serve._lines(np.float32(0.25) + sums)
+        assert found == frames._pack([(b"said", line) for line in lines])
+    else:
+        assert found is None
+    assert trees.answers(message, 4, len(message) - 5, b"h", b"said", made, 0.25, False, rows, margins) is None
+
+
 def test_a_table_that_is_no_forest_is_refused() -> None:
     def forest(features: list[int], lefts: list[int], roots: list[int], width: int = 2) -> object:
         columns = [np.array(c, dtype=np.intp) for c in (features, lefts)]

@@ -25,6 +25,10 @@ Stream = Callable[[bytes, bytes], tuple[Item, Iterable[bytes]]]
 """Answers one request in pieces: the head and first piece, and the pieces after it as they are made."""
 
 
+Whole = Callable[[bytearray, int, int], bytes | None]
+"""Answers a message of the front's as it stands, from where and how long it is; None leaves it to ``Predict``."""
+
+
 def item(status: int, content_type: str, body: bytes) -> Item:
     """An answer."""
     return frames.SEPARATOR.join((str(status).encode(), content_type.encode(), b"")), body
@@ -39,7 +43,7 @@ def execution_parameters(limit: int) -> Item:
     return item(200, "application/json", json.dumps(found).encode())
 
 
-def serve(predict: Predict, stream: Stream | None = None) -> int:
+def serve(predict: Predict, stream: Stream | None = None, whole: Whole | None = None) -> int:
     """Answer on the socket that the platform names; told to stop, finish with those who are connected."""
     path = Path(os.environ[SOCKET])
     path.unlink(missing_ok=True)
@@ -62,13 +66,15 @@ def serve(predict: Predict, stream: Stream | None = None) -> int:
             channel, _ = listener.accept()
             channel.settimeout(None)
             open_now = {t for t in open_now if t.is_alive()}
-            thread = threading.Thread(target=_converse, args=(channel, predict, stream, turn), daemon=True)
+            thread = threading.Thread(target=_converse, args=(channel, predict, stream, whole, turn), daemon=True)
             open_now.add(thread)
             thread.start()
     return 0
 
 
-def _converse(channel: socket.socket, predict: Predict, stream: Stream | None, turn: threading.Lock) -> None:
+def _converse(
+    channel: socket.socket, predict: Predict, stream: Stream | None, whole: Whole | None, turn: threading.Lock
+) -> None:
     """One connection: read a message, answer it, again."""
     held = bytearray()
     view = bytearray(1 << 18)
@@ -88,9 +94,14 @@ def _converse(channel: socket.socket, predict: Predict, stream: Stream | None, t
                     return
                 if len(held) - 4 < size:
                     break
-                items = frames.unpack(held, 4, size)
+                with turn:
+                    answer = whole(held, 4, size) if whole is not None else None
+                items = frames.unpack(held, 4, size) if answer is None else []
                 del held[: 4 + size]
                 try:
+                    if answer is not None:
+                        channel.sendall(answer)
+                        continue
                     for answers in _answers(items, predict, stream, turn):
                         channel.sendall(frames.pack(answers))
                 except OSError:  # nobody waits any more

@@ -7,8 +7,8 @@ Every function gives the very bits that its counterpart in Python gives, or says
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint64_t
-from libc.string cimport memcpy, strlen
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, strlen
 
 
 cdef extern from "Python.h":
@@ -117,43 +117,47 @@ for _i in range(23):
     _TENS[_i] = float(10**_i)
 
 
-cdef bint _number(const char **text, double *value) except -1:
+cdef inline bint _digit(const char *p, const char *end) noexcept:
+    return p < end and c"0" <= p[0] <= c"9"
+
+
+cdef bint _number(const char **text, const char *end, double *value) except -1:
     """Read one number as JSON spells them; the value is right once it is a float. False when there is none."""
     cdef const char *p = text[0]
     cdef const char *start = p
-    cdef bint minus = p[0] == c"-", down
+    cdef bint minus = p < end and p[0] == c"-", down
     cdef uint64_t digits = 0
     cdef int seen = 0, scale = 0, power = 0
     if minus:
         p += 1
-    if p[0] == c"0":
+    if p < end and p[0] == c"0":
         p += 1
-        if c"0" <= p[0] <= c"9":
+        if _digit(p, end):
             return False
-    elif c"1" <= p[0] <= c"9":
-        while c"0" <= p[0] <= c"9":
+    elif _digit(p, end):
+        while _digit(p, end):
             digits = digits * 10 + (p[0] - c"0")
             seen += 1
             p += 1
     else:
         return False
-    if p[0] == c".":
+    if p < end and p[0] == c".":
         p += 1
-        if not c"0" <= p[0] <= c"9":
+        if not _digit(p, end):
             return False
-        while c"0" <= p[0] <= c"9":
+        while _digit(p, end):
             digits = digits * 10 + (p[0] - c"0")
             seen += digits != 0
             scale -= 1
             p += 1
-    if p[0] == c"e" or p[0] == c"E":
+    if p < end and (p[0] == c"e" or p[0] == c"E"):
         p += 1
-        down = p[0] == c"-"
-        if p[0] == c"+" or p[0] == c"-":
+        down = p < end and p[0] == c"-"
+        if p < end and (p[0] == c"+" or p[0] == c"-"):
             p += 1
-        if not c"0" <= p[0] <= c"9":
+        if not _digit(p, end):
             return False
-        while c"0" <= p[0] <= c"9":
+        while _digit(p, end):
             if power < 10000:
                 power = power * 10 + (p[0] - c"0")
             p += 1
@@ -170,29 +174,26 @@ cdef bint _number(const char **text, double *value) except -1:
             if minus and not (digits == 0 and p - start == 2):  # an integer has but one zero
                 value[0] = -value[0]
             return True
-    cdef char *end
-    value[0] = PyOS_string_to_double(start, &end, NULL)
-    return end == p
+    cdef bytes token = PyBytes_FromStringAndSize(start, p - start)
+    cdef char *stop
+    value[0] = PyOS_string_to_double(PyBytes_AS_STRING(token), &stop, NULL)
+    return stop == PyBytes_AS_STRING(token) + (p - start)
 
 
-def read_row(bytes body, float[:, ::1] rows, Py_ssize_t at) -> bool:
-    """One line of comma-separated plain numbers into ``rows[at]``; False when the body is anything else."""
-    cdef const char *p = PyBytes_AS_STRING(body)  # ends with a zero byte, which no number goes on with
-    cdef const char *end = p + PyBytes_GET_SIZE(body)
+cdef bint _row(const char *p, const char *end, float[:, ::1] rows, Py_ssize_t at) except -1:
+    """One line of comma-separated plain numbers into ``rows[at]``; False for anything else."""
     cdef Py_ssize_t column, columns = rows.shape[1]
     cdef double value
-    if not 0 <= at < rows.shape[0]:
-        raise IndexError(at)
     for column in range(columns):
-        while p[0] == c" ":
+        while p < end and p[0] == c" ":
             p += 1
-        if not _number(&p, &value) or not -3.4e38 < value < 3.4e38:
+        if not _number(&p, end, &value) or not -3.4e38 < value < 3.4e38:
             return False
         rows[at, column] = <float> value
-        while p[0] == c" ":
+        while p < end and p[0] == c" ":
             p += 1
         if column < columns - 1:
-            if p[0] != c",":
+            if p == end or p[0] != c",":
                 return False
             p += 1
     while p < end and (p[0] == c"\r" or p[0] == c"\n"):
@@ -200,19 +201,92 @@ def read_row(bytes body, float[:, ::1] rows, Py_ssize_t at) -> bool:
     return columns > 0 and p == end
 
 
+def read_row(bytes body, float[:, ::1] rows, Py_ssize_t at) -> bool:
+    """One line of comma-separated plain numbers into ``rows[at]``; False when the body is anything else."""
+    if not 0 <= at < rows.shape[0]:
+        raise IndexError(at)
+    cdef const char *text = PyBytes_AS_STRING(body)
+    return _row(text, text + PyBytes_GET_SIZE(body), rows, at)
+
+
+cdef Py_ssize_t _line(float value, char *out) except -1:
+    """A value as Python writes it, and the end of the line, into 32 bytes; its length."""
+    cdef char *text = PyOS_double_to_string(value, c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+    cdef Py_ssize_t size = strlen(text)
+    if size > 31:
+        size = 31
+    memcpy(out, text, size)
+    PyMem_Free(text)
+    out[size] = c"\n"
+    return size + 1
+
+
+cdef inline uint32_t _read(const unsigned char *at) noexcept:
+    return at[0] | <uint32_t> at[1] << 8 | <uint32_t> at[2] << 16 | <uint32_t> at[3] << 24
+
+
+cdef inline char *_put(char *at, uint32_t value) noexcept:
+    at[0], at[1], at[2], at[3] = <char> value, <char> (value >> 8), <char> (value >> 16), <char> (value >> 24)
+    return at + 4
+
+
+def answers(
+    const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size, bytes head, bytes said, Trees trees, float base,
+    bint logistic, float[:, ::1] rows, float[::1] margins,
+) -> bytes | None:
+    """The message that answers a message (``serving.frames``) of plain rows that all have one head; ``said`` is the head of
+    each answer. None for a message of anything else, or with more requests than there are ``rows``.
+    """
+    cdef Py_ssize_t count, i, width = PyBytes_GET_SIZE(head), said_size = PyBytes_GET_SIZE(said), length, total
+    cdef const unsigned char *lengths
+    cdef const char *text
+    if at < 0 or size < 2 or at + size > data.shape[0]:
+        return None
+    count = data[at] | <Py_ssize_t> data[at + 1] << 8
+    if not 0 < count <= min(rows.shape[0], margins.shape[0]) or 2 + 8 * count > size:
+        return None
+    lengths, total = &data[at] + 2, 2 + 8 * count
+    for i in range(2 * count):
+        total += _read(lengths + 4 * i)
+    if total != size:
+        return None
+    text = <const char *> lengths + 8 * count
+    for i in range(count):
+        length = _read(lengths + 8 * i + 4)
+        if _read(lengths + 8 * i) != <uint32_t> width or memcmp(text, PyBytes_AS_STRING(head), width) != 0:
+            return None
+        text += width
+        if not _row(text, text + length, rows, i):
+            return None
+        text += length
+    trees.margins(rows[:count], base, margins)
+    if logistic:
+        trees.chances(margins[:count])
+    cdef char *made = <char *> PyMem_Malloc(6 + count * (8 + said_size + 32))
+    if made == NULL:
+        raise MemoryError
+    try:
+        out = made + 6 + 8 * count
+        for i in range(count):
+            memcpy(out, PyBytes_AS_STRING(said), said_size)
+            length = _line(margins[i], out + said_size)
+            _put(_put(made + 6 + 8 * i, <uint32_t> said_size), <uint32_t> length)
+            out += said_size + length
+        _put(made, <uint32_t> (out - made - 4))
+        made[4], made[5] = <char> count, <char> (count >> 8)
+        return PyBytes_FromStringAndSize(made, out - made)
+    finally:
+        PyMem_Free(made)
+
+
 def write(const float[::1] values, Py_ssize_t count) -> list[bytes]:
     """The first ``count`` values as lines of text, each as Python writes a float."""
-    cdef char *text
+    cdef char line[32]
     cdef Py_ssize_t i, size
-    cdef bytes line
     if count > values.shape[0]:
         raise IndexError(count)
     lines = []
     for i in range(count):
-        text = PyOS_double_to_string(values[i], c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
-        size = strlen(text)
-        text[size] = c"\n"  # where its zero byte was
-        line = PyBytes_FromStringAndSize(text, size + 1)
-        PyMem_Free(text)
-        lines.append(line)
+        size = _line(values[i], line)
+        lines.append(PyBytes_FromStringAndSize(line, size))
     return lines

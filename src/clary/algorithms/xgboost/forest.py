@@ -100,6 +100,7 @@ class Forest:
         self._logistic = logistic
         self._base = _logit(base) if logistic else base
         self._sums = np.empty((_PROBES, len(roots) + 1), dtype=np.float32)
+        self._margins = np.empty(_PROBES, dtype=np.float32)
         self._native: Any = None
         if _trees is not None:
             numbers = (self._features, self._lefts, self._values, self._roots, np.array(depths, dtype=np.intp))
@@ -132,6 +133,15 @@ class Forest:
         sums[:, 1:] = self._values.take(at)
         margins = sums.cumsum(axis=1, dtype=np.float32)[:, -1]  # one after another, as the library adds
         return _sigmoid(margins) if self._logistic else margins
+
+    def answers(self, message: bytearray, at: int, size: int, head: bytes, said: bytes, rows: Floats) -> bytes | None:
+        """The answer to a whole message of plain rows (``native.trees.answers``), where that can be had."""
+        if self._native is None:
+            return None
+        found: bytes | None = _trees.answers(
+            message, at, size, head, said, self._native, self._base, self._logistic, rows, self._margins
+        )
+        return found
 
     def equals(self, booster: Any, rounds: int) -> bool:
         """Whether it gives the library's bits, on rows that lie on and beside split points."""

@@ -44,7 +44,7 @@ def main() -> int:
         print(error, file=sys.stderr, flush=True)
         return 1
     print(f"Model loaded: {server.describe()}", flush=True)
-    return serving.serve(server.batch)
+    return serving.serve(server.batch, whole=server.whole)
 
 
 class Predictor:
@@ -100,6 +100,12 @@ class Predictor:
         if rows:
             self._flush(rows, answers)
         return [self._single(*items[i]) if a is None else a for i, a in enumerate(answers)]
+
+    def whole(self, message: bytearray, at: int, size: int) -> bytes | None:
+        """The answer to a message of rows that look as the last ones did; None leaves it to ``batch``."""
+        if self._forest is None or not self._plain:
+            return None
+        return self._forest.answers(message, at, size, self._plain, _CSV_HEAD, self._row)
 
     def _is_plain(self, head: bytes) -> bool:
         """Whether CSV is asked for CSV; the next request with the same head needs no look."""
