@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -25,17 +26,21 @@ def digest() -> str:
     return found.hexdigest()
 
 
+@cache
+def _current() -> bool:
+    """Whether what was compiled is wanted, and is from these sources."""
+    try:
+        return os.environ.get("CLARY_COMPILED") != "0" and (COMPILED / "sources").read_text() == digest()
+    except OSError:
+        return False
+
+
 def load(name: str) -> Any:
     """A module, or None where it is not compiled."""
     full = f"{__name__}.{name}"
     if full not in sys.modules:
         path = COMPILED / f"{name}{EXTENSION_SUFFIXES[0]}"
-        try:
-            if os.environ.get("CLARY_COMPILED") == "0" or (COMPILED / "sources").read_text() != digest():
-                return None
-        except OSError:
-            return None
-        if not path.exists():  # it was compiled for another Python
+        if not _current() or not path.exists():  # or it was compiled for another Python
             return None
         spec = spec_from_file_location(full, path, loader=ExtensionFileLoader(full, str(path)))
         assert spec is not None and spec.loader is not None
