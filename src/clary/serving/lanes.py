@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from ..native import load
 from . import doors, frames
 from .container_http import CUT_SHORT, Response, fields, invocation
-from .link import Link, Ticket
+from .link import Link, Pace, Ticket
 from .peer import Peer
 from .table import Replica
 
@@ -26,13 +26,18 @@ class Lanes(Link):
     """A replica's connections. One more is opened when all are in use."""
 
     def __init__(
-        self, replica: Replica, lost: Callable[[str], None], found: Callable[[], None], known_good: bool = True
+        self,
+        replica: Replica,
+        lost: Callable[[str], None],
+        found: Callable[[], None],
+        pace: Pace,
+        known_good: bool = True,
     ):
         self._free: list[Lane] = []
         self._all: set[Lane] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._doors: doors.Doors | None = None
-        super().__init__(replica, lost, found, known_good)
+        super().__init__(replica, lost, found, pace, known_good)
 
     async def _connect(self) -> None:
         """The first connection: by it we know that the replica is there."""

@@ -21,6 +21,59 @@ _FULL, _AHEAD = 20, 4
 front reads on, and the front answers while it works. In step with each other they would each be idle for a third of the time."""
 _QUICK_SECONDS = 0.01
 """A replica that takes longer for a batch may be one that is the better off the larger a batch is."""
+_PATIENCE_SECONDS = 0.002
+"""How long a batch waits at most for other replicas to be done."""
+
+
+class Pace:
+    """How many quick replicas work at the same time: as many as there are cores beside the front's.
+
+    One more would take the front's own core, and for a smaller batch; its requests gather until another one is done.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._working = 0
+        self._waiting: list[Link] = []
+        self._since = 0.0  # when the first of them began to wait
+        self._timed = False
+        self._loop = asyncio.get_running_loop()
+
+    def may_begin(self, link: Link) -> bool:
+        """Whether a quick link may send a batch that is not full; else it is told soon that it may."""
+        if self._working < self._limit:
+            return True
+        if not self._waiting:
+            self._since = monotonic()
+            if not self._timed:
+                self._timed = True
+                self._loop.call_later(_PATIENCE_SECONDS, self._look)
+        self._waiting.append(link)
+        return False
+
+    def begun(self) -> None:
+        """A replica that was quick so far begins to work."""
+        self._working += 1
+
+    def done(self) -> None:
+        """It has nothing to do any more."""
+        self._working -= 1
+        self._call()
+
+    def _look(self) -> None:
+        """Nobody waits long for one that turns out to be slow."""
+        left = self._since + _PATIENCE_SECONDS - monotonic()
+        self._timed = bool(self._waiting) and left > 0
+        if self._timed:
+            self._loop.call_later(left, self._look)
+        else:
+            self._call()
+
+    def _call(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for link in waiting:
+                link.turn_has_come()
 
 
 class Asker(ABC):
@@ -59,9 +112,15 @@ class Link(Peer):
     """One process. While it works the next batch gathers; when idle a request goes at once."""
 
     def __init__(
-        self, replica: Replica, lost: Callable[[str], None], found: Callable[[], None], known_good: bool = True
+        self,
+        replica: Replica,
+        lost: Callable[[str], None],
+        found: Callable[[], None],
+        pace: Pace,
+        known_good: bool = True,
     ):
         self.replica = replica
+        self._pace = pace
         self.more: tuple[Link, ...] = ()  # to the other containers of a pipeline's instance
         self.outstanding = 0
         self.alive = known_good  # one that was lost is used again only when it accepts
@@ -72,6 +131,7 @@ class Link(Peer):
         self._queue: deque[Ticket] = deque()
         self._flying: deque[tuple[float, list[Ticket]]] = deque()  # when each batch was sent, and it
         self._quick = False
+        self._paced = False  # counted among those that work
         self._scheduled = False
         self._closing = False
         self._buffer = b""
@@ -98,6 +158,7 @@ class Link(Peer):
         flying = [ticket for _, batch in self._flying for ticket in batch]
         waiting, self._queue = self._queue, deque()
         self._flying.clear()
+        self._rests()
         self.outstanding = 0
         for tickets, sent in ((flying, True), (waiting, False)):
             for ticket in tickets:
@@ -122,6 +183,17 @@ class Link(Peer):
 
     def _flush_rest(self) -> None:
         self._scheduled = False
+        if not self._flying and (not self._quick or self._pace.may_begin(self)):
+            self._flush()
+
+    def _rests(self) -> None:
+        """Nothing is under way."""
+        if self._paced:
+            self._paced = False
+            self._pace.done()
+
+    def turn_has_come(self) -> None:
+        """Other replicas have nothing to do now, or took their time."""
         if not self._flying:
             self._flush()
 
@@ -138,6 +210,9 @@ class Link(Peer):
             batch.append(ticket)
             size += len(ticket.body)
         if batch:
+            if self._quick and not self._paced:
+                self._paced = True
+                self._pace.begun()
             self._flying.append((monotonic(), batch))
             self._transport.write(frames.pack([(t.head, t.body) for t in batch]))
 
@@ -160,8 +235,13 @@ class Link(Peer):
             self._flying.popleft()
             self.outstanding -= len(batch)
             self._quick = monotonic() - sent < _QUICK_SECONDS
-            if not self._flying or (self._quick and len(self._queue) >= _FULL):
-                self._flush()  # keep the replica busy before the clients are answered
+            if self._flying:
+                if self._quick and len(self._queue) >= _FULL:
+                    self._flush()  # keep the replica busy before the clients are answered
+            else:
+                self._rests()
+                if self._queue and (not self._quick or len(self._queue) >= _FULL or self._pace.may_begin(self)):
+                    self._flush()
             for number, ticket in enumerate(batch):
                 if ticket.asker is not None:
                     status, content_type, custom, body = answers[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -10,7 +11,7 @@ from zlib import crc32
 
 from .capture import Gathered
 from .lanes import Lanes
-from .link import Link
+from .link import Link, Pace
 from .meter import Meter, MeterKey, Meters
 from .table import Capture, Endpoint, Replica, Table, Variant
 
@@ -185,6 +186,7 @@ class Router:
         self._lost = lost
         self._found = found
         self._links: Links = {}
+        self._pace = Pace(max(1, (os.cpu_count() or 2) - 1))
         self._running: dict[tuple[str, str], list[int]] = {}
         self.counts: dict[tuple[str, str], dict[int, int]] = {}
         """Of each endpoint's variants, how many answers had each status, since the front began."""
@@ -260,7 +262,7 @@ class Router:
         link = self._links.get(replica)
         if link is None or not link.alive:
             kind = Lanes if 0 in replica.lanes else Link
-            link = kind(replica, self._lost, self._found, known_good=link is None)
+            link = kind(replica, self._lost, self._found, self._pace, known_good=link is None)
         links[replica] = link
         return link
 
