@@ -298,6 +298,24 @@ def test_a_connection_is_quiet_until_the_other_end_does_something() -> None:
             assert not quiet(ours.fileno())
 
 
+def test_nothing_is_no_value() -> None:
+    row = np.zeros((1, 1), dtype=np.float32)
+    for call, *parts in (
+        (native_frames.pack, [(None, b"")]),
+        (native_frames.unpack, None, 0, 2),
+        (native_frames.answers, None, 0, 2),
+        (native_frames.head, b"", {b"accept": None}, None, b""),
+        (native_frames.response, b"", b"", b"", None, b"", 1, b""),
+        (requests.Reader().read, None),
+        (requests.Reader().answer, None),
+        (trees.read_row, None, row, 0),
+        (trees.read_row, b"1", None, 0),
+        (trees.write, None, 0),
+    ):
+        with pytest.raises(TypeError):
+            call(*parts)
+
+
 def test_usual_requests_are_read() -> None:
     reader = requests.Reader()
     for kind in (b"text/csv", b"text/csv", b"application/json"):

@@ -29,6 +29,8 @@ def pack(items) -> bytes:
     if count > 0xFFFF:
         raise ValueError(f"{count} items in one message")
     for head, body in items:
+        if head is None or body is None:
+            raise TypeError("an item has no head or no body")
         size += 8 + PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(body)
     if size > 0xFFFFFFFF:
         raise ValueError(f"a message of {size} bytes")
@@ -68,7 +70,7 @@ cdef class Message:
         return 0
 
 
-def unpack(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size) -> list[tuple[bytes, bytes]]:
+def unpack(const unsigned char[::1] data not None, Py_ssize_t at, Py_ssize_t size) -> list[tuple[bytes, bytes]]:
     """Heads and bodies of the message whose count stands at ``at`` and which is ``size`` bytes long."""
     cdef Message message = Message()
     message._find(data, at, size)
@@ -85,7 +87,11 @@ def unpack(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size) -> lis
 cdef bytes _last_type = b""
 
 
-def answers(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size) -> list[tuple[int, bytes, bytes, bytes]]:
+def answers(
+    const unsigned char[::1] data not None,
+    Py_ssize_t at,
+    Py_ssize_t size,
+) -> list[tuple[int, bytes, bytes, bytes]]:
     """The same of a message of answers: status, content type, custom attributes with notes, and body of each."""
     global _last_type
     cdef Message message = Message()
@@ -132,7 +138,7 @@ cdef inline bytes _of(dict headers, bytes name):
     return <bytes?> <object> found if found != NULL else b""
 
 
-def head(bytes content_type, dict headers, bytes accept, bytes model) -> bytes:
+def head(bytes content_type not None, dict headers not None, bytes accept not None, bytes model not None) -> bytes:
     """The head of a request. ``accept`` is the name of the header that says what is accepted; empty: nobody asks that."""
     cdef bytes accepted = _of(headers, accept) if accept else b"", custom = _of(headers, _CUSTOM)
     cdef bytes inference = _of(headers, _INFERENCE)
@@ -165,7 +171,14 @@ cdef bytes _decimal(double seconds):
     return PyBytes_FromStringAndSize(text + at, 32 - at)
 
 
-def captured(dict headers, bytes accept, bytes custom, double at, double seconds, tuple pieces) -> bytes:
+def captured(
+    dict headers not None,
+    bytes accept not None,
+    bytes custom not None,
+    double at,
+    double seconds,
+    tuple pieces not None,
+) -> bytes:
     """The fields of a request that is captured; ``accept`` is the name of the header that says what is accepted."""
     return b"\0".join((
         _of(headers, _TYPE), _of(headers, accept), _of(headers, _INFERENCE), _of(headers, _CUSTOM) or custom,
@@ -180,7 +193,13 @@ cdef bytes _LINE = b"\r\n", _ID = b"x-amzn-RequestId: ", _SIZE = b"\r\nContent-L
 
 
 def response(
-    bytes date, bytes content_type, bytes variant, bytes noted, bytes prefix, uint64_t number, bytes body
+    bytes date not None,
+    bytes content_type not None,
+    bytes variant not None,
+    bytes noted not None,
+    bytes prefix not None,
+    uint64_t number,
+    bytes body not None,
 ) -> bytes:
     """An answer as the client gets it. Its id is a prefix and a number; ``date`` and ``noted`` are whole lines."""
     cdef char digits[20]

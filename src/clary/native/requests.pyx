@@ -44,7 +44,7 @@ cdef class Reader:
         self._values = [b""] * MOST
         self._url = b""
 
-    def read(self, bytes data) -> tuple[bytes, dict[bytes, bytes], bytes] | None:
+    def read(self, bytes data not None) -> tuple[bytes, dict[bytes, bytes], bytes] | None:
         """URL, headers (names in lower case) and body of a POST on a connection that stays; None for anything else."""
         cdef const char *p = PyBytes_AS_STRING(data)
         cdef const char *end = p + PyBytes_GET_SIZE(data)
@@ -65,7 +65,7 @@ cdef class Reader:
         p = self._headers(line + 2, end, headers)
         return None if p == NULL else (self._url, headers, PyBytes_FromStringAndSize(p, end - p))
 
-    def answer(self, bytes data) -> tuple[int, dict[bytes, bytes], bytes] | None:
+    def answer(self, bytes data not None) -> tuple[int, dict[bytes, bytes], bytes] | None:
         """Status, headers and body of an answer that comes with a body on a connection that stays; None for anything else."""
         cdef const char *p = PyBytes_AS_STRING(data)
         cdef const char *end = p + PyBytes_GET_SIZE(data)

@@ -66,7 +66,7 @@ cdef class Signer:
     cdef Sha _inner
     cdef Sha _outer
 
-    def __cinit__(self, bytes key):
+    def __cinit__(self, bytes key not None):
         if not AVAILABLE or len(key) > 64:
             raise ValueError("OpenSSL's functions are not to be had, or the key is longer than a block")
         padded = key.ljust(64, b"\0")
@@ -76,7 +76,14 @@ cdef class Signer:
         _put(&self._outer, bytes([b ^ 0x5C for b in padded]))
 
     def signature(
-        self, bytes path, tuple names, dict headers, bytes signed, bytes date, bytes scope, bytes body
+        self,
+        bytes path not None,
+        tuple names not None,
+        dict headers not None,
+        bytes signed not None,
+        bytes date not None,
+        bytes scope not None,
+        bytes body not None,
     ) -> bytes:
         """The signature, in hex, of a POST to a canonical path and query; KeyError for a signed header that is missing."""
         cdef Sha sha

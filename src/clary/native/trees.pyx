@@ -42,8 +42,14 @@ cdef class Trees:
     cdef readonly Py_ssize_t width
 
     def __cinit__(
-        self, const float[::1] limits, const Py_ssize_t[::1] features, const Py_ssize_t[::1] lefts,
-        const float[::1] values, const Py_ssize_t[::1] roots, const Py_ssize_t[::1] depths, Py_ssize_t width,
+        self,
+        const float[::1] limits not None,
+        const Py_ssize_t[::1] features not None,
+        const Py_ssize_t[::1] lefts not None,
+        const float[::1] values not None,
+        const Py_ssize_t[::1] roots not None,
+        const Py_ssize_t[::1] depths not None,
+        Py_ssize_t width,
     ):
         cdef Py_ssize_t i, size = limits.shape[0], trees = roots.shape[0]
         if not (features.shape[0] == lefts.shape[0] == values.shape[0] == size and depths.shape[0] == trees):
@@ -73,7 +79,7 @@ cdef class Trees:
         PyMem_Free(self._roots)
         PyMem_Free(self._depths)
 
-    def margins(self, const float[:, ::1] rows, float base, float[::1] sums) -> None:
+    def margins(self, const float[:, ::1] rows not None, float base, float[::1] sums not None) -> None:
         """For each row (no missing values) the base and the leaves, added in float32 one tree after another."""
         if rows.shape[1] != self.width or sums.shape[0] < rows.shape[0]:
             raise ValueError(f"rows of {rows.shape[1]} columns for a forest of {self.width}")
@@ -82,7 +88,7 @@ cdef class Trees:
             for r in range(rows.shape[0]):
                 sums[r] = self._walk(&rows[r, 0], base)
 
-    def chances(self, float[::1] margins) -> None:
+    def chances(self, float[::1] margins not None) -> None:
         """Margins to probabilities, in place: ``Sigmoid`` of xgboost's ``src/common/math.h``."""
         cdef Py_ssize_t i
         cdef float one = 1, least = <float> 1e-16, most = <float> 88.7, power
@@ -201,7 +207,7 @@ cdef bint _row(const char *p, const char *end, float[:, ::1] rows, Py_ssize_t at
     return columns > 0 and p == end
 
 
-def read_row(bytes body, float[:, ::1] rows, Py_ssize_t at) -> bool:
+def read_row(bytes body not None, float[:, ::1] rows not None, Py_ssize_t at) -> bool:
     """One line of comma-separated plain numbers into ``rows[at]``; False when the body is anything else."""
     if not 0 <= at < rows.shape[0]:
         raise IndexError(at)
@@ -231,8 +237,16 @@ cdef inline char *_put(char *at, uint32_t value) noexcept:
 
 
 def answers(
-    const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t size, bytes head, bytes said, Trees trees, float base,
-    bint logistic, float[:, ::1] rows, float[::1] margins,
+    const unsigned char[::1] data not None,
+    Py_ssize_t at,
+    Py_ssize_t size,
+    bytes head not None,
+    bytes said not None,
+    Trees trees not None,
+    float base,
+    bint logistic,
+    float[:, ::1] rows not None,
+    float[::1] margins not None,
 ) -> bytes | None:
     """The message that answers a message (``serving.frames``) of plain rows that all have one head; ``said`` is the head of
     each answer. None for a message of anything else, or with more requests than there are ``rows``.
@@ -279,7 +293,7 @@ def answers(
         PyMem_Free(made)
 
 
-def write(const float[::1] values, Py_ssize_t count) -> list[bytes]:
+def write(const float[::1] values not None, Py_ssize_t count) -> list[bytes]:
     """The first ``count`` values as lines of text, each as Python writes a float."""
     cdef char line[32]
     cdef Py_ssize_t i, size

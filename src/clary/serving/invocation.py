@@ -18,7 +18,7 @@ from .meter import Meter
 from .model_error import model_error
 from .pieces import Pieces
 from .router import LiveEndpoint, LiveVariant
-from .waiting import WAIT_SECONDS
+from .waiting import WAIT_SECONDS, Gauge
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -38,9 +38,9 @@ class Invocation(Asker):
     """A request whose body is here. ``client`` hears once how it ended."""
 
     __slots__ = (
-        "_address", "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_gauge", "_headers", "_in_pieces",
+        "_address", "_at", "_began", "_body", "_captured", "_client", "_fetches", "_front", "_headers", "_in_pieces",
         "_model", "_noted", "_parked", "_pieces", "_principal", "_streamed", "_submitted", "_ticket", "_tries", "_waited",
-        "_waits", "_way", "endpoint", "variant",
+        "_waits", "_way", "endpoint", "gauge", "variant",
     )  # fmt: skip
 
     def __init__(self, front: Front, client: Connection, address: Address, headers: dict[bytes, bytes], body: bytes):
@@ -60,7 +60,7 @@ class Invocation(Asker):
         self._parked = 0.0  # when it began to wait for a replica
         self._fetches = False  # its model is being fetched
         self._waited = 0.0  # seconds that that took
-        self._gauge: list[int] | None = None  # counts it, if it is to a serverless variant
+        self.gauge: Gauge | None = None  # counts it, if it is to a serverless variant
         self._model = ""  # of many: its id and name
         self._noted = b""  # header lines of the answer beside the usual ones
         self._tries = 0
@@ -82,7 +82,7 @@ class Invocation(Asker):
 
     def route(self) -> None:
         """Choose a replica and pass the request on; wait where there is none just now."""
-        self._waits = False
+        self._wait_no_more()
         front, headers, refuse, principal = self._front, self._headers, self._client.refuse, self._principal
         assert principal is not None
         name = self._address.endpoint
@@ -127,6 +127,8 @@ class Invocation(Asker):
             link = variant.pick_for(self._model)
         if link is None:
             self._waits = variant is not None and front.waiting.enter(self)
+            if self._waits and self.gauge is not None:
+                self.gauge.waiting += 1
             self._parked = self._parked or perf_counter()
             if not self._waits:
                 self._no_replica()
@@ -134,6 +136,11 @@ class Invocation(Asker):
             refuse(429, b"ThrottlingException", "Rate exceeded")
         elif self._parts(link):
             self._submit(endpoint)
+
+    def _wait_no_more(self) -> None:
+        if self._waits and self.gauge is not None:
+            self.gauge.waiting -= 1
+        self._waits = False
 
     def _pick(self, variant: LiveVariant | None) -> Link | None:
         """The replica of a variant that the request goes to, if one is there."""
@@ -189,22 +196,22 @@ class Invocation(Asker):
 
     def _counts(self, endpoint: LiveEndpoint, variant: LiveVariant, link: Link | None) -> bool:
         """Count a request to a serverless variant, and ask for instances; False when it is one too many."""
-        if self._gauge is None:
-            if variant.running[0] >= variant.serverless:
+        if self.gauge is None:
+            if variant.running.under_way >= variant.serverless:
                 self._client.refuse(400, b"ThrottlingException", "Rate exceeded")
                 return False
-            self._gauge = variant.running
-            self._gauge[0] += 1
+            self.gauge = variant.running
+            self.gauge.under_way += 1
         if link is None or link.outstanding:  # none there, or none that is idle
-            self._front.waker.ask(endpoint.id, variant.name, variant.running[0])
+            self._front.waker.ask(endpoint.id, variant.name, variant.running.under_way)
         return True
 
     def close(self) -> None:
         """The request is over."""
-        if self._gauge is not None:
-            self._gauge[0] -= 1
-            self._gauge = None
-            self._front.waiting.call()
+        if (gauge := self.gauge) is not None:
+            gauge.under_way -= 1
+            self.gauge = None
+            self._front.waiting.call_of(gauge)
 
     def _has_model(self, variant: LiveVariant) -> bool:
         """Whether the model that the request is for lies ready; else it is refused, or fetched and routed again."""
@@ -482,7 +489,7 @@ class Invocation(Asker):
 
     def expire(self, seconds: float) -> None:
         """Answer for a model that did not, if it has had its time."""
-        patience = INVOKE_SECONDS if self._gauge is not None else WAIT_SECONDS
+        patience = INVOKE_SECONDS if self.gauge is not None else WAIT_SECONDS
         if self._waits and seconds > patience:
             self.cancel()
             self._no_replica()
@@ -502,7 +509,7 @@ class Invocation(Asker):
     def cancel(self) -> None:
         """Nobody waits any more."""
         if self._waits:
-            self._waits = False
+            self._wait_no_more()
             self._front.waiting.leave(self)
         self.close()
         self._fetches = False

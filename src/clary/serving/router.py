@@ -14,6 +14,7 @@ from .lanes import Lanes
 from .link import Link, Pace
 from .meter import Meter, MeterKey, Meters
 from .table import Capture, Endpoint, Replica, Table, Variant
+from .waiting import Gauge
 
 Links = dict[Replica, Link]
 _BUSY = 8
@@ -47,9 +48,7 @@ class LiveVariant:
         "turn",
     )
 
-    def __init__(
-        self, endpoint: Endpoint, variant: Variant, links: list[Link], running: list[int], counts: dict[int, int]
-    ):
+    def __init__(self, endpoint: Endpoint, variant: Variant, links: list[Link], running: Gauge, counts: dict[int, int]):
         self.name = variant.name
         self.counts = counts  # of its answers, by status
         self.meter: Meter | None = None  # of the turn
@@ -66,7 +65,7 @@ class LiveVariant:
         self.copies = variant.copies
         self.serverless = variant.serverless
         self.provisioned = variant.provisioned
-        self.running = running  # one number: the requests under way, waiting ones too, of a serverless variant
+        self.running = running  # what is under way, of a serverless variant
         self.pipeline = len(variant.containers) > 1
         self.name_header = variant.name.encode()
         self.key: MeterKey = (  # under which its requests are counted
@@ -187,7 +186,7 @@ class Router:
         self._found = found
         self._links: Links = {}
         self._pace = Pace(max(1, (os.cpu_count() or 2) - 1))
-        self._running: dict[tuple[str, str], list[int]] = {}
+        self._running: dict[tuple[str, str], Gauge] = {}
         self.counts: dict[tuple[str, str], dict[int, int]] = {}
         """Of each endpoint's variants, how many answers had each status, since the front began."""
         self._endpoints: dict[tuple[str, str, str], LiveEndpoint] = {}
@@ -204,7 +203,7 @@ class Router:
                         endpoint,
                         c,
                         [self._instance(r, links) for r in c.replicas],
-                        [0],
+                        Gauge(),
                         self.counts_of(endpoint.name, c.name),
                     )
                     for c in endpoint.components
@@ -230,7 +229,7 @@ class Router:
         shadow: tuple[LiveVariant, float] | None = None
         for variant in endpoint.variants:
             own = [self._instance(replica, links) for replica in variant.replicas]
-            gauge = self._running.setdefault((endpoint.id, variant.name), [0]) if variant.serverless else [0]
+            gauge = self._running.setdefault((endpoint.id, variant.name), Gauge()) if variant.serverless else Gauge()
             live = LiveVariant(endpoint, variant, own, gauge, self.counts_of(endpoint.name, variant.name))
             if variant.shadow:
                 shadow = live, variant.weight
@@ -277,7 +276,7 @@ class Router:
                     if under_way or meters.counts(key):
                         meters.of(key).concurrent.append(under_way / (len(variant.links) or 1))
                         if variant.provisioned:
-                            meters.of(key).provisioned.append((variant.running[0], variant.provisioned))
+                            meters.of(key).provisioned.append((variant.running.under_way, variant.provisioned))
 
     def libraries(self) -> set[str]:
         """The fleets that serve many models."""

@@ -9,8 +9,19 @@ WAIT_SECONDS = 10.0
 """Replicas that died are back in less; one that is not will not be soon."""
 
 
+class Gauge:
+    """The requests of one serverless variant: those that count towards its concurrency, and those of them that wait."""
+
+    __slots__ = ("under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.under_way = self.waiting = 0
+
+
 class Waiting(Protocol):
     """A request that has not been sent to anybody yet."""
+
+    gauge: Gauge | None
 
     def route(self) -> None:
         """Try again."""
@@ -32,6 +43,13 @@ class WaitingRoom:
     def leave(self, request: Waiting) -> None:
         """Wait no more."""
         self._waiting.pop(request, None)
+
+    def call_of(self, gauge: Gauge) -> None:
+        """A request of a serverless variant is over: the others of it that wait try again."""
+        if gauge.waiting:
+            for request in [r for r in self._waiting if r.gauge is gauge]:
+                self._waiting.pop(request, None)
+                request.route()
 
     def call(self) -> None:
         """Something changed: everybody tries again, and some will come back."""
