@@ -295,6 +295,8 @@ def test_an_update_drops_no_request(platform: Platform, name: str, rolling: bool
     assert found["InferenceComponentStatus"] == "InService"
     assert "did not pass the ping health check" in found["FailureReason"]
     assert found["Specification"]["Container"]["ArtifactUrl"].endswith("new.tar.gz")
+    describe = sagemaker.describe_inference_component
+    assert all("FailureReason" in describe(InferenceComponentName=name) for _ in range(40))  # it stays
     assert ask(platform, name, name) == ["new", "x"]
     remove(platform, name, name)
 

@@ -110,7 +110,7 @@ class ComponentReconciler(FleetReconciler):
         reason = endpoint.reason or (private.get("shortage", "") if endpoint.phase == "InService" else "")
         if reason:
             status["FailureReason"] = reason[:1024]
-        elif before.phase in ("Activating", "Scaling") or private.get("shortage") == "":
+        elif before.phase in ("Activating", "Scaling") or (row.private.get("shortage") and not private.get("shortage")):
             status.pop("FailureReason", None)
         return status
 
