@@ -23,7 +23,7 @@ DATA = "table"
 """Only data, which orjson can write as long as its classes are ordinary ones."""
 
 
-_SLOWER = "The data plane runs interpreted, at about half of the speed"
+_SLOWER = "The data plane runs interpreted, at about two fifths of the speed"
 
 
 def missing() -> str:
