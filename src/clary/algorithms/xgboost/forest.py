@@ -1,8 +1,9 @@
-"""Trees as arrays: for a few rows at a time, walking them with numpy is several times faster than asking the library.
+"""Trees as arrays: for a few rows at a time, walking them is several times faster than asking the library.
 
-``inplace_predict`` spends about 300 µs a call before it looks at the first tree. Where it is compiled, ``native.trees`` walks
-the trees; else numpy does, one level at a time, all trees and rows at once. The arithmetic is the library's own, float32 in the same order, and a forest is used
-only if it gives the library's very bits on rows drawn around its own split points (``make bench``, "InvokeEndpoint").
+``inplace_predict`` spends about 300 µs a call before it looks at the first tree. Where it is compiled, ``native.trees``
+walks the trees; else numpy does, one level at a time, all trees and rows at once. The arithmetic is the library's own,
+float32 in the same order, and a forest is used only if it gives the library's very bits on rows drawn around its own
+split points (``make bench``, "InvokeEndpoint").
 """
 
 from __future__ import annotations
