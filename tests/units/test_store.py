@@ -1,21 +1,22 @@
-"""The store's direct way: statements on the driver's connection, and writes that share a commit."""
+"""The store: transactions beside each other, statements on the driver's connection, writes that share a commit."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from clary.store.database import Database
+from clary.store.database import Database, Transaction
 from clary.store.direct import Direct
 from clary.store.migrations import STEPS
 from clary.store.object import Bucket, Object
 from clary.store.object_rows import ObjectRows
+from clary.store.rows import Key, Row
 
 
 @pytest.fixture
@@ -93,3 +94,94 @@ def test_an_older_database_gains_the_columns_it_lacks(tmp_path: Path) -> None:
         assert found is not None and found.data == b"abc"
         assert tx.connection.execute(text("select version from schema_version")).scalar() == len(STEPS)
     database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of each kind."""
+    url = f"sqlite:///{tmp_path}/db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+    opened = Database(url)
+    yield opened
+    opened.close()
+
+
+def _at_once(*works: Callable[[], None]) -> None:
+    """Do works in threads of their own; what they raise is raised."""
+    with ThreadPoolExecutor(len(works)) as threads:
+        for done in [threads.submit(work) for work in works]:
+            done.result(60)
+
+
+def _add(database: Database, *names: str) -> list[Key]:
+    keys = [Key("Counter", "1", "r", n) for n in names]
+    with database.write() as tx:
+        for key in keys:
+            tx.rows.add(Row(*key, arn=f"arn:{key.name}", spec={"n": 0}))
+    return keys
+
+
+def _count(database: Database, *keys: Key) -> None:
+    def work(tx: Transaction) -> None:
+        for key in keys:
+            row = tx.rows.get(*key)
+            assert row is not None
+            tx.rows.save(row, spec={"n": row.spec["n"] + 1})
+
+    database.attempt(work)
+
+
+def test_what_is_read_stays_true_until_it_is_written_back(either: Database, name: str) -> None:
+    (key,) = _add(either, name)
+
+    def count() -> None:
+        for _ in range(20):
+            _count(either, key)
+
+    _at_once(*[count] * 4)
+    with either.read() as tx:
+        row = tx.rows.get(*key)
+        assert row is not None and (row.spec["n"], row.revision) == (80, 81)
+
+
+def test_rows_may_be_taken_in_any_order(either: Database, name: str) -> None:
+    """Writers that hold what the other one wants: PostgreSQL ends one of them, as it did a request of a user's."""
+    one, other = _add(either, name, f"{name}-other")
+
+    def count(*keys: Key) -> None:
+        for _ in range(30):
+            _count(either, *keys)
+
+    _at_once(lambda: count(one, other), lambda: count(other, one))
+
+
+def test_writers_that_are_not_alone_give_way(either: Database, name: str) -> None:
+    keys = _add(either, name, f"{name}-other")
+    met = threading.Barrier(2)
+
+    def take(order: list[Key]) -> None:
+        first = True
+
+        def work(tx: Transaction) -> None:
+            nonlocal first
+            for key in order:
+                row = tx.rows.get(*key)
+                assert row is not None
+                tx.rows.save(row)
+                if first and not either.sqlite:  # there the second one has not begun
+                    first = False
+                    met.wait(30)
+
+        either.attempt(work, alone=False)
+
+    _at_once(lambda: take(keys), lambda: take(keys[::-1]))
+
+
+def test_a_reader_sees_one_state(either: Database, name: str) -> None:
+    (key,) = _add(either, name)
+    with either.read() as tx:
+        before = tx.rows.get(*key)
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(_count, either, key).result(30)
+        assert tx.rows.get(*key) == before
+    with either.read() as tx:
+        assert tx.rows.get(*key) != before

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from .direct import Direct, SharedCommits
 from .migrations import migrate
@@ -20,6 +20,11 @@ from .rows import AlreadyExists, Key, Rows, Tags
 Listener = Callable[[list[Key]], None]
 Result = TypeVar("Result")
 _ATTEMPTS = 4
+_WRITER_LOCK = "select pg_advisory_xact_lock(7162026)"  # any number, the same in every process
+_NOBODY_IDLES = "set idle_in_transaction_session_timeout = '60s'"
+"""A machine that went away in the middle of a write must not keep the others from theirs."""
+_UNDONE = ("40001", "40P01")
+"""PostgreSQL's states of a transaction that it gave up for another's sake: serialization_failure, deadlock_detected."""
 
 
 class Transaction:
@@ -50,14 +55,20 @@ class Database:
             migrate(tx.connection)
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
+    def write(self, alone: bool = True) -> Iterator[Transaction]:
+        """A transaction that commits when the block ends and rolls back when it raises.
+
+        No other is open meanwhile, so that what is read stays true until it is written back. On PostgreSQL one that is
+        not ``alone`` runs beside others; it locks what it touches.
+        """
         if self.sqlite:
             self._writer.acquire()
         try:
             with self.engine.connect().execution_options(clary_write=True) as connection:
                 transaction = Transaction(connection)
                 with connection.begin():
+                    if alone and not self.sqlite:
+                        connection.exec_driver_sql(_WRITER_LOCK)
                     yield transaction
         finally:
             if self.sqlite:
@@ -71,18 +82,20 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database and changes nothing."""
-        with self.engine.connect() as connection, connection.begin():
-            yield Transaction(connection)
+        with self.engine.connect() as connection:
+            if not self.sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield Transaction(connection)
 
-    def attempt(self, work: Callable[[Transaction], Result], reads: bool = False) -> Result:
-        """Do work in a transaction; again when another one took the same key meanwhile (PostgreSQL has many writers)."""
-        begin = self.read if reads else self.write
+    def attempt(self, work: Callable[[Transaction], Result], reads: bool = False, alone: bool = True) -> Result:
+        """Do work in a transaction; again when another one was in its way (PostgreSQL has those that are not alone)."""
         for left in range(_ATTEMPTS - 1, -1, -1):
             try:
-                with begin() as tx:
+                with self.read() if reads else self.write(alone) as tx:
                     return work(tx)
-            except (AlreadyExists, IntegrityError):
-                if not left:
+            except (AlreadyExists, DBAPIError) as error:
+                if not left or not _in_the_way(error):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -101,7 +114,7 @@ class Database:
         if self.sqlite:
             return await self._shared.submit(work)
         return await asyncio.get_running_loop().run_in_executor(
-            threads, lambda: self.attempt(lambda tx: work(tx.direct))
+            threads, lambda: self.attempt(lambda tx: work(tx.direct), alone=False)
         )
 
     def _connect(self) -> sqlite3.Connection:
@@ -117,9 +130,23 @@ class Database:
         self.engine.dispose()
 
 
+def _in_the_way(error: AlreadyExists | DBAPIError) -> bool:
+    """Whether another transaction is why one failed, so that it may succeed when it is done again."""
+    if isinstance(error, AlreadyExists | IntegrityError):
+        return True
+    return getattr(error.orig, "sqlstate", None) in _UNDONE
+
+
 def _engine(url: str, durable: bool) -> Engine:
     if url.startswith(("postgres://", "postgresql://")):
-        return create_engine("postgresql+psycopg://" + url.split("://", 1)[1], pool_size=12, max_overflow=8)
+        engine = create_engine("postgresql+psycopg://" + url.split("://", 1)[1], pool_size=12, max_overflow=8)
+
+        @event.listens_for(engine, "connect")
+        def limit(connection: Any, _record: Any) -> None:
+            connection.execute(_NOBODY_IDLES)
+            connection.commit()
+
+        return engine
     engine = create_engine(url, pool_size=12, max_overflow=8, connect_args={"check_same_thread": False, "timeout": 30})
 
     @event.listens_for(engine, "connect")
