@@ -40,7 +40,10 @@ class Settings:
         4.0, "How many times the machine's cores and memory may be promised to training jobs; further ones wait."
     )
     stop_seconds: float = _setting(120.0, "Grace between SIGTERM and SIGKILL when a training job is stopped.")
-    drain_seconds: float = _setting(30.0, "Grace for a replica that no longer gets requests.")
+    drain_seconds: float = _setting(
+        500.0,
+        "The longest that a replica which gets no more requests may work on those it has; it ends as soon as nobody waits for an answer (an invocation may take 60 seconds, a stream 480).",
+    )
     startup_seconds: float = _setting(240.0, "How long a replica may take to answer its first ping.")
     serverless_idle_seconds: float = _setting(
         60.0, "How long a serverless endpoint keeps its processes when no request comes."

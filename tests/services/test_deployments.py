@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.jobs import configure, csv, deploy, settled, table
-from tests.platform import Platform, until
+from clary.serving import invocation
+from clary.settings import Settings
+from tests.platform import Gate, Platform, until
 
-from .test_endpoints import refused
+from .test_endpoints import pack, refused
 
 PERCENT, COUNT = "CAPACITY_PERCENT", "INSTANCE_COUNT"
 
@@ -184,3 +188,49 @@ def test_a_fleet_under_deployment_has_metrics_of_its_own(platform: Platform, nam
         return {d["Value"] for m in found for d in m["Dimensions"] if d["Name"] == "EndpointConfigName"}
 
     until(lambda: configs() == {name, f"{name}-new"}, what="metrics of both configurations")
+
+
+def _held(platform: Platform, name: str, gate: Gate) -> str:
+    """An endpoint whose answers wait at a gate; where its model lies."""
+    code = f"""
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    {gate.code}
+    return body, "text/plain"
+"""
+    platform.client("s3").create_bucket(Bucket=name)
+    data = pack(platform, name, "m.tar.gz", code__inference_DOT_py=code.encode())
+    assert deploy(platform, name, data, SAGEMAKER_PROGRAM="inference.py")["EndpointStatus"] == "InService"
+    return data
+
+
+def test_a_slow_request_outlives_its_fleet(platform: Platform, name: str, model_data: str) -> None:
+    assert Settings().drain_seconds > invocation.STREAM_SECONDS > invocation.INVOKE_SECONDS
+    runtime = platform.client("sagemaker-runtime")
+    with Gate() as gate, ThreadPoolExecutor(1) as threads:
+        _held(platform, name, gate)
+        asked = threads.submit(runtime.invoke_endpoint, EndpointName=name, ContentType="text/plain", Body=b"slow")
+        gate.wait(1)
+        update(platform, name, model_data, blue_green("ALL_AT_ONCE", 0))
+        assert settled(platform, name)["EndpointStatus"] == "InService"
+        assert runtime.invoke_endpoint(EndpointName=name, ContentType="text/csv", Body=csv(table()[:1, 1:]))
+        gate.open()
+        assert asked.result()["Body"].read() == b"slow"
+
+
+def test_what_nobody_waits_for_keeps_no_endpoint(platform: Platform, name: str) -> None:
+    """A model that hangs: its client has given up, and the endpoint goes without waiting for it."""
+    hasty = platform.client("sagemaker-runtime", config=Config(read_timeout=1, retries={"max_attempts": 0}))
+    sagemaker = platform.client("sagemaker")
+    with Gate() as gate, ThreadPoolExecutor(1) as threads:
+        _held(platform, name, gate)
+        asked = threads.submit(hasty.invoke_endpoint, EndpointName=name, ContentType="text/plain", Body=b"never")
+        gate.wait(1)
+        sagemaker.delete_endpoint(EndpointName=name)
+        with pytest.raises(ReadTimeoutError):
+            asked.result()
+
+        def gone() -> bool:
+            return not sagemaker.list_endpoints(NameContains=name)["Endpoints"]
+
+        until(gone, 30, what="the endpoint is gone")

@@ -360,11 +360,18 @@ def test_many_models_by_the_containers_contract(sqlite_platform: Platform, name:
     assert ask("c") == ["c", "c.tar.gz", 2] and ask("b")[0] == "b"  # the one that was not used for longest has gone
     with ThreadPoolExecutor(8) as threads:
         assert [a[0] for a in threads.map(ask, "aabbaabb")] == list("aabbaabb")
-    (files,) = (
-        f.parent.parent for f in platform.home.glob("runs/ep-*/library/A/*/model/value") if f.read_text() == "c"
-    )
-    shutil.rmtree(files)  # as where room was short
-    assert ask("c")[0] == "c" and files.exists()
+
+    def files(model: str) -> Path:
+        every = platform.home.glob("runs/ep-*/library/A/*/model/value")
+        (found,) = (f.parent.parent for f in every if f.read_text() == model)
+        return found
+
+    shutil.rmtree(gone := files("c"))  # as where room was short
+    assert ask("c")[0] == "c" and gone.exists()
+    assert ask("a")[2] == 2
+    for model in "ac":
+        shutil.rmtree(files(model))
+    assert ask("b") == ["b", "b.tar.gz", 1]  # a model whose files are gone does not stay loaded
     error, words = code(runtime.invoke_endpoint, EndpointName=name, Body="x", TargetModel="broken.tar.gz")
     assert error == "ModelError" and "this is no model" in words
     sagemaker.delete_endpoint(EndpointName=name)

@@ -73,6 +73,8 @@ class MultiModel:
         if (found := self._loaded.get(name)) is not None:
             self._loaded.move_to_end(name)
             return found
+        for other in [other for other in self._loaded if not (self._folder / other).exists()]:
+            self._give_up(other)  # its files were removed to make room for this one's
         while self._loaded and _resident_bytes() > self._limit:
             self._give_up(next(iter(self._loaded)))
         folder = self._folder / name / "model"

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from ..serving import frames
 from ..serving.frames import Item
 
 SOCKET = "CLARY_SOCKET"
+_LOOK_SECONDS = 0.05
 Predict = Callable[[list[Item]], list[Item]]
 """Answers a batch: heads and bodies in, heads and bodies out, in order."""
 
@@ -44,7 +46,7 @@ def execution_parameters(limit: int) -> Item:
 
 
 def serve(predict: Predict, stream: Stream | None = None, whole: Whole | None = None) -> int:
-    """Answer on the socket that the platform names; told to stop, finish with those who are connected."""
+    """Answer on the socket that the platform names; told to stop, finish what those who are connected wait for."""
     path = Path(os.environ[SOCKET])
     path.unlink(missing_ok=True)
     aside = path.with_suffix(".new")
@@ -55,21 +57,47 @@ def serve(predict: Predict, stream: Stream | None = None, whole: Whole | None = 
     listener.listen(64)
     os.rename(aside, path)  # visible only now that it accepts
     draining = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: draining.set())
+    told, tell = os.pipe()
+
+    def drain(*_: object) -> None:
+        draining.set()
+        os.write(tell, b".")
+
+    signal.signal(signal.SIGTERM, drain)
     gc.collect()
     gc.freeze()
     turn = threading.Lock()
-    open_now: set[threading.Thread] = set()
-    listener.settimeout(0.5)
-    while not (draining.is_set() and not any(t.is_alive() for t in open_now)):
-        with contextlib.suppress(TimeoutError):
+    open_now: dict[threading.Thread, socket.socket] = {}
+    listener.setblocking(False)
+    while not (draining.is_set() and all(_over(*each) for each in open_now.items())):
+        if draining.is_set():
+            select.select([listener], [], [], _LOOK_SECONDS)
+        else:
+            select.select([listener, told], [], [])
+        with contextlib.suppress(BlockingIOError):
             channel, _ = listener.accept()
-            channel.settimeout(None)
-            open_now = {t for t in open_now if t.is_alive()}
+            channel.setblocking(True)
+            open_now = {t: c for t, c in open_now.items() if t.is_alive()}
             thread = threading.Thread(target=_converse, args=(channel, predict, stream, whole, turn), daemon=True)
-            open_now.add(thread)
+            open_now[thread] = channel
             thread.start()
+    if any(thread.is_alive() for thread in open_now):  # at work for nobody: the interpreter would not end quietly
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
+
+
+def _over(thread: threading.Thread, channel: socket.socket) -> bool:
+    """Whether nobody waits for what a conversation's thread may still be doing."""
+    if not thread.is_alive():
+        return True
+    poll = select.poll()
+    try:
+        poll.register(channel, 0)  # hang-ups are always told
+        return bool(poll.poll(0))
+    except (OSError, ValueError):  # the thread closes it just now
+        return True
 
 
 def _converse(

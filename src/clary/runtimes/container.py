@@ -460,6 +460,8 @@ class _Models:
         if not Path(_MODELS, model).exists():
             raise FileNotFoundError(model)
         asked = json.dumps({"model_name": model, "url": f"{_MODELS}/{model}/model"}).encode()
+        for other in [name for name, task in self._loaded.items() if task.done() and not Path(_MODELS, name).exists()]:
+            await self._unload(other)  # its files were removed to make room for this one's
         while True:
             async with asyncio.timeout(_LOAD_SECONDS):
                 found = await self._bridge.ask(

@@ -79,8 +79,6 @@ class FleetReconciler:
             granted += await self._act(action, row, private, seen)
         if decided.gone:
             return Outcome(row.status, private, "Deleting", delete=True)
-        if endpoint.phase == "Deleting":
-            private["current"] = None
         status = self.status(row, private, decided.endpoint, endpoint)
         again = decided.again
         if soonest is not None:
@@ -219,7 +217,7 @@ class FleetReconciler:
         old = list(private.get("retired", []))
         if private["phase"] == "Deleting":
             old += [private[part] for part in ("current", "next") if private.get(part)]
-            private["current"] = private["next"] = None
+            private["current"] = private["next"] = private["deployment"] = None
         for fleet in old:
             if not await self._keeper.ended(row, fleet):
                 waiting.append(fleet)
