@@ -12,9 +12,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests.jobs import configure, csv, deploy, settled, table
 from clary.serving import invocation
 from clary.settings import Settings
+from tests.jobs import configure, csv, deploy, settled, table
 from tests.platform import Gate, Platform, until
 
 from .test_endpoints import pack, refused

@@ -71,9 +71,9 @@ def serve(predict: Predict, stream: Stream | None = None, whole: Whole | None = 
     listener.setblocking(False)
     while not (draining.is_set() and all(_over(*each) for each in open_now.items())):
         if draining.is_set():
-            select.select([listener], [], [], _LOOK_SECONDS)
+            select.select([listener.fileno()], [], [], _LOOK_SECONDS)
         else:
-            select.select([listener, told], [], [])
+            select.select([listener.fileno(), told], [], [])
         with contextlib.suppress(BlockingIOError):
             channel, _ = listener.accept()
             channel.setblocking(True)
