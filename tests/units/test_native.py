@@ -11,12 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from clary.algorithms.randomcutforest import forest as cut_forest
 from clary.algorithms.xgboost import serve
 from clary.native import load
 from clary.serving import authenticate, capture, container_http, doors, frames, meter
 
 trees, requests, signatures = load("trees"), load("requests"), load("signatures")
-native_frames, meters = load("frames"), load("meters")
+native_frames, meters, cuts = load("frames"), load("meters"), load("cuts")
 pytestmark = pytest.mark.skipif(trees is None, reason="native code is not compiled here")
 
 NUMBERS = st.one_of(
@@ -327,3 +328,40 @@ def test_usual_requests_are_read() -> None:
         headers = {b"host": b"h:1", b"content-type": kind, b"content-length": b"3", b"connection": b"Keep-Alive"}
         assert reader.read(data) == (b"/endpoints/some-name/invocations", headers, b"1,2")
         assert reader.read(data[:-1]) is None and reader.read(data + b"3") is None
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.sampled_from([1.0, 1e-3, 1e30])
+)
+def test_random_cuts_part_points_alike(seed: int, trees: int, size: int, width: int, scale: float) -> None:
+    random = np.random.default_rng(seed)
+    samples = [(random.integers(-3, 4, (size, width)) * scale).astype(np.float32) for _ in range(trees)]
+    forest = cut_forest.grown(samples, random)
+    points = np.concatenate(
+        [samples[0], samples[-1] + np.float32(scale / 2), random.normal(0, 5 * scale, (20, width)).astype(np.float32)]
+    )
+    points[-1, -1] = np.nan
+    found = cut_forest.scorer(forest)(points)
+    np.testing.assert_allclose(found, forest.scores(points), rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("left", 10**6), ("left", 0), ("right", -2), ("parent", 5000), ("parent", 3), ("dimension", 2), ("dimension", -1),
+     ("roots", 10**6), ("roots", -1), ("mass", 0), ("depth", -1)],
+)  # fmt: skip
+def test_what_is_no_forest_of_cuts_is_refused(column: str, value: int) -> None:
+    random = np.random.default_rng(0)
+    forest = cut_forest.grown([random.normal(size=(20, 2)).astype(np.float32)], random)
+    values = {f: getattr(forest, f).copy() for f in forest.__slots__}
+    made = cuts.Cuts(**values)
+    values[column][0] = value
+    with pytest.raises(ValueError, match="outside the forest"):
+        cuts.Cuts(**values)
+    with pytest.raises(ValueError, match="columns"):
+        made.add(np.zeros((1, 3), dtype=np.float32), np.zeros(1))
+    with pytest.raises(ValueError, match="columns"):
+        made.add(np.zeros((2, 2), dtype=np.float32), np.zeros(1))
+    values = {**values, "cut": np.zeros(3, dtype=np.float32)}
+    with pytest.raises(ValueError, match="differ in length"):
+        cuts.Cuts(**values)

@@ -6,14 +6,17 @@ Source: S. Guha, N. Mishra, G. Roy and O. Schrijvers, "Robust random cut forest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...native import load
 from ..readers.table import Floats
 
+_native: Final[Any] = load("cuts")
 Ints = NDArray[np.int32]
 _NONE = -1
 _NUMBERS = 1 << 24  # of samples whose trees grow together
@@ -76,11 +79,25 @@ class Forest:
     def _separated(self, points: Floats, node: Ints) -> NDArray[np.float64]:
         """The chance that a random cut of a box that also holds the point would part it from the others."""
         low, high = self.low[node], self.high[node]
-        beyond = np.maximum(low - points, 0) + np.maximum(points - high, 0)
+        beyond = np.fmax(low - points, 0) + np.fmax(points - high, 0)  # what is not a number is nowhere outside
         added = beyond.sum(axis=1, dtype=np.float64)
         whole = (high - low).sum(axis=1, dtype=np.float64) + added
         found: NDArray[np.float64] = np.where(whole > 0, added / np.maximum(whole, 1e-300), 0.0)
         return found
+
+
+def scorer(forest: Forest) -> Callable[[Floats], Floats]:
+    """How to have points scored soonest here. ValueError when that is no forest."""
+    if _native is None:
+        return forest.scores
+    made = _native.Cuts(*(np.ascontiguousarray(getattr(forest, f.name)) for f in fields(forest)))
+
+    def scores(points: Floats) -> Floats:
+        sums = np.zeros(len(points))
+        made.add(np.ascontiguousarray(points, dtype=np.float32), sums)
+        return (sums / len(forest.roots)).astype(np.float32)
+
+    return scores
 
 
 def grown(samples: list[Floats], random: np.random.Generator) -> Forest:

@@ -21,7 +21,7 @@ from ..job import Job
 from ..readers.table import Floats, dense
 from ..sampling import sample
 from ..scores import binary
-from .forest import Forest, grown
+from .forest import Forest, grown, scorer
 
 _DEVIATIONS = 3.0  # above the mean score, that make an anomaly
 
@@ -57,13 +57,14 @@ def _samples(rows: Floats, trees: int, size: int, random: np.random.Generator) -
 
 
 def _test(job: Job, forest: Forest) -> None:
+    score_of = scorer(forest)
     scores, labels = [], []
     for block in job.source("test").batches(1000):
         if block.labels is None:
             raise UserError(
                 "The rows of the test channel have no labels; it needs text/csv;label_size=1, 1 for anomalies."
             )
-        scores.append(forest.scores(dense(block.features)))
+        scores.append(score_of(dense(block.features)))
         labels.append(block.labels)
     score, known = np.concatenate(scores).astype(np.float64), np.concatenate(labels).astype(np.float64)
     cutoff = float(score.mean() + _DEVIATIONS * score.std())
@@ -89,12 +90,12 @@ class Scorer:
     outer = "scores"
 
     def __init__(self, forest: Forest):
-        self._forest = forest
+        self._scores = scorer(forest)
         self.columns = forest.low.shape[1]
 
     def predict(self, features: Any, options: Mapping[str, str]) -> Columns:
         """Each row's score."""
-        return {"score": self._forest.scores(np.asarray(dense(features), dtype=np.float32))}
+        return {"score": self._scores(np.asarray(dense(features), dtype=np.float32))}
 
 
 def _save(path: Path, forest: Forest) -> None:
