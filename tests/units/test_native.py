@@ -331,7 +331,11 @@ def test_usual_requests_are_read() -> None:
 
 
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.sampled_from([1.0, 1e-3, 1e30])
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.sampled_from([1.0, 1e-3, 1e30]),
 )
 def test_random_cuts_part_points_alike(seed: int, trees: int, size: int, width: int, scale: float) -> None:
     random = np.random.default_rng(seed)
