@@ -104,7 +104,18 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def own_platform() -> Iterator[Platform]:
-    """A running platform for one test, to be killed and started again."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5") as platform:
+def own_platform(request: pytest.FixtureRequest, name: str) -> Iterator[Platform]:
+    """A running platform for one test, to be killed and started again; on SQLite unless the test wants ``BOTH_STORES``."""
+    variables = {"CLARY_FUNCTION_RETRY_SECONDS": "0.5"}
+    if getattr(request, "param", "sqlite") == "postgres":
+        variables["CLARY_DATABASE"] = _database_of_its_own(request.getfixturevalue("postgres"), name)
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), **variables) as platform:
         yield platform
+
+
+def _database_of_its_own(server: str, name: str) -> str:
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    return server.rpartition("/")[0] + f"/{name}"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.faults import BOTH_STORES
 from tests.jobs import IMAGE, ROLE, bucket, configure, csv, deploy, job, messages, predict, table, train
 from tests.platform import Platform, until
 from tests.services.test_endpoints import pack
@@ -135,6 +136,7 @@ def _listens(platform: Platform, name: str) -> bool:
     return False
 
 
+@BOTH_STORES
 def test_a_running_job_is_followed_by_the_next_control(own_platform: Platform, name: str) -> None:
     where = bucket(own_platform, name)
     sagemaker = own_platform.client("sagemaker")
@@ -175,6 +177,7 @@ def test_a_killed_training_process_fails_with_the_signal(own_platform: Platform,
     assert "137 (SIGKILL" in found["FailureReason"] or "ExitCode 137" in found["FailureReason"]
 
 
+@BOTH_STORES
 def test_after_a_power_cut_everything_acknowledged_is_there(own_platform: Platform, serving: str, name: str) -> None:
     where = f"{name}-acknowledged"
     s3 = own_platform.client("s3")
@@ -225,6 +228,7 @@ def test_stopping_and_starting_again_is_no_different(own_platform: Platform, ser
     assert "The platform was stopped while the job ran" in found["FailureReason"]
 
 
+@BOTH_STORES
 def test_kills_in_the_middle_of_many_jobs_lose_and_repeat_none(own_platform: Platform, name: str) -> None:
     where = bucket(own_platform, name)
     names = [f"{name}-{i}" for i in range(8)]
@@ -278,6 +282,7 @@ def transform_fn(model, body, content_type, accept):
     until(lambda: not list((own_platform.home / "runs").glob("ep-*")), what="its folder is swept")
 
 
+@BOTH_STORES
 def test_a_deployment_outlives_control_and_front(own_platform: Platform, serving: str) -> None:
     """Killed while the canary bakes: traffic stays split, and the deployment goes on to its end."""
     sagemaker = own_platform.client("sagemaker")

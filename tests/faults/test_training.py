@@ -7,6 +7,7 @@ import os
 import signal
 from typing import Any
 
+from tests.faults import BOTH_STORES
 from tests.faults.test_crashes import _over
 from tests.jobs import messages
 from tests.platform import CLARY, Platform, run, until
@@ -55,6 +56,7 @@ def test_an_interruption_outlives_control(own_platform: Platform, name: str) -> 
     assert "Interrupted" in _path(found) and "BEGAN AT 1" in messages(own_platform, GROUP, f"{name}/")
 
 
+@BOTH_STORES
 def test_the_line_outlives_control(own_platform: Platform, name: str) -> None:
     sagemaker = own_platform.client("sagemaker")
     request = spot(own_platform, name, WAITS)
