@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def folders(settings: Settings) -> None:
         folder = settings.folder / part
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+    _name(settings.folder / "node")
+
+
+def _name(path: Path) -> None:
+    """Give a home a name that no other has, by which what its processes hold in a shared database is known."""
+    if not path.exists():
+        aside = path.with_suffix(".new")
+        aside.write_text(uuid.uuid4().hex)
+        aside.rename(path)
 
 
 def account(database: Database, settings: Settings) -> None:

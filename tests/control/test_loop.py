@@ -113,6 +113,8 @@ def test_a_result_without_its_lease_is_not_written(tmp_path: Path) -> None:
         engine = Engine(database, Signals(asyncio.get_running_loop()), [Runs(World(0))])
         ((row, token),), _ = engine._claim(1)
         assert engine._claim(1)[0] == []
+        Engine(database, Signals(asyncio.get_running_loop()), [], "another").break_leases()
+        assert engine._claim(1)[0] == []
         engine.break_leases()
         ((again, other),), _ = Engine(database, Signals(asyncio.get_running_loop()), [Runs(World(0))])._claim(1)
         engine._record(row, token, Outcome({}, {"phase": "stale"}, "stale"))

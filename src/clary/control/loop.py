@@ -54,11 +54,14 @@ class Reconciler(Protocol):
 
 
 class Engine:
-    """Runs reconcilers over the rows that are due."""
+    """Runs reconcilers over the rows that are due. Its leases bear the name of the node that it runs on."""
 
-    def __init__(self, database: Database, signals: Signals, reconcilers: Sequence[Reconciler]):
+    def __init__(
+        self, database: Database, signals: Signals, reconcilers: Sequence[Reconciler], node: str = "node"
+    ):  # fmt: skip
         self._database = database
         self._signals = signals
+        self._node = node
         self._by_kind = {r.kind: r for r in reconcilers}
         self._woken: set[Key] = set()
         self._busy: set[Key] = set()
@@ -130,7 +133,7 @@ class Engine:
         claimed: list[tuple[Row, str]] = []
         with self._database.write() as tx:
             for key in keys:
-                token = uuid.uuid4().hex
+                token = f"{self._node}:{uuid.uuid4().hex}"
                 taken = tx.connection.execute(
                     update(resource).where(_named(key), free).values(lease=token, leased_until=at + LEASE_SECONDS)
                 ).rowcount
@@ -198,10 +201,12 @@ class Engine:
         return bool(connection.execute(update(resource).where(where).values(lease=None, leased_until=None)).rowcount)
 
     def break_leases(self) -> None:
-        """At a start on a database of our own: leases of the process before are void."""
+        """At a start: leases of the process before are void. Those of other nodes on the same database hold."""
         with self._database.write() as tx:
             tx.connection.execute(
-                update(resource).where(resource.c.lease.is_not(None)).values(lease=None, leased_until=None)
+                update(resource)
+                .where(resource.c.lease.startswith(f"{self._node}:", autoescape=True))
+                .values(lease=None, leased_until=None)
             )
 
 

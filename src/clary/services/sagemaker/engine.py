@@ -58,6 +58,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
             TransformReconciler(platform, executor, activities, shipper, watcher),
             *platform.services.get("reconcilers", ()),
         ],
+        (platform.settings.folder / "node").read_text(),
     )
     platform.services |= {
         "executor": executor,
@@ -67,8 +68,7 @@ async def start(platform: Platform) -> AsyncIterator[None]:
         "engine": engine,
         "acknowledgements": {},
     }
-    if platform.database.sqlite:
-        engine.break_leases()
+    engine.break_leases()
     await asyncio.to_thread(_resume, platform)
     await publisher.publish()
 
