@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.jobs import deploy, table
-from tests.platform import Platform, until
+from tests.jobs import deploy, messages, table
+from tests.platform import Gate, Platform, until
 
 from .test_functions import create
 
@@ -389,3 +390,18 @@ def handler(event, context):
     )
     assert status == 200
     assert all(0 <= float(p) <= 1 for p in json.loads(body)["predictions"])
+
+
+def test_a_client_that_leaves_before_its_answer_is_no_fault(platform: Platform, name: str) -> None:
+    with Gate() as gate:
+        create(platform, name, f"def handler(event, context):\n    {gate.code}\n    return 'late'")
+        api = api_of(platform, name, "GET /")
+        permit(platform, name, api)
+        with socket.create_connection(("127.0.0.1", platform.port)) as client:
+            client.sendall(f"GET / HTTP/1.1\r\nHost: {api}.execute-api.localhost\r\n\r\n".encode())
+            gate.wait(1)
+        gate.open()
+        until(
+            lambda: any("REPORT" in m for m in messages(platform, f"/aws/lambda/{name}", "20")), what="the call is over"
+        )
+    assert "broke off" not in platform.log()

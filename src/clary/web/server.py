@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
         if isinstance(body, bytes):
             if response.status not in _NO_BODY and response.upgrade is None:
                 headers["Content-Length"] = str(len(body) if response.length is None else response.length)
-            self.transport.write(_head(response.status, headers, response.more) + (b"" if bare else body))
+            self._put(_head(response.status, headers, response.more) + (b"" if bare else body))
             await self._drain()
         elif isinstance(body, FileSlices):
             headers["Content-Length"] = str(body.length)
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
             response.headers["Transfer-Encoding"] = "chunked"
         else:
             response.headers["Content-Length"] = str(response.length)
-        self.transport.write(_head(response.status, response.headers, response.more))
+        self._put(_head(response.status, response.headers, response.more))
         if bare:
             return
         body = response.body
@@ -304,14 +304,20 @@ class Connection(asyncio.Protocol):
         try:
             async for part in cast(AsyncIterator[bytes], source):
                 if part:
-                    self.transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                    self._put(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
                     await self._drain()
         finally:
             if hasattr(source, "aclose"):  # whoever makes the parts learns at once that nobody takes them
                 await source.aclose()
         if chunked:
-            self.transport.write(b"0\r\n\r\n")
+            self._put(b"0\r\n\r\n")
         await self._drain()
+
+    def _put(self, data: bytes) -> None:
+        """Write, unless the client has gone: while its answer was made, or between two parts of it."""
+        if self.transport.is_closing():
+            raise Disconnected("the client closed the connection")
+        self.transport.write(data)
 
     async def _drain(self) -> None:
         if self._closing and self.transport.is_closing():
@@ -328,7 +334,7 @@ class Connection(asyncio.Protocol):
             if len(parts) == 1 and parts[0].length <= _INLINE:
                 head += os.pread(opened[0], parts[0].length, parts[0].offset)
                 parts = ()
-            self.transport.write(head)
+            self._put(head)
             await self._drain()
             for part, fd in zip(parts, opened, strict=False):
                 await self._send_file(part, fd)
@@ -367,7 +373,7 @@ class Connection(asyncio.Protocol):
             if not data:
                 raise OSError(f"the file is shorter than {part.length} bytes")
             offset += len(data)
-            self.transport.write(data)
+            self._put(data)
             await self._drain()
 
     async def _until_writable(self, fd: int) -> None:
