@@ -23,8 +23,13 @@ $(BIN)/.installed: pyproject.toml requirements/platform.txt $(UV)
 	@$(UV) pip install --python $(BIN)/python --constraint requirements/platform.txt --editable . --group dev
 	@touch $@
 
+# Python's own compilation: a start would do it, and could not keep it where PYTHONDONTWRITEBYTECODE is set.
+$(BIN)/.bytecode: $(shell find src -name '*.py') $(BIN)/.installed
+	@$(BIN)/python -m compileall -q src
+	@touch $@
+
 # The data plane as machine code, where there is a C compiler.
-$(BIN)/.compiled: $(wildcard src/clary/serving/*.py src/clary/native/*) tools/compile.py $(BIN)/.installed
+$(BIN)/.compiled: $(wildcard src/clary/serving/*.py src/clary/native/*) tools/compile.py $(BIN)/.installed | $(BIN)/.bytecode
 	@echo "Compiling the data plane (once) …"
 	@$(BIN)/python tools/compile.py
 	@touch $@
@@ -91,4 +96,4 @@ docs: $(BIN)/.installed ## write the generated pages
 	@$(BIN)/python docs/generate.py
 
 clean: ## remove every environment and cache
-	@rm -rf $(VENV) src/clary/serving/_compiled .envs .cache .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) src/clary/serving/_compiled src/clary/native/_compiled .envs .cache .mypy_cache .ruff_cache .pytest_cache

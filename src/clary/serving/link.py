@@ -257,15 +257,17 @@ class Link(Peer):
 
     def _let_go(self) -> None:
         """A replica that is to go need not finish what nobody waits for."""
-        flying = any(ticket.asker is not None for _, batch in self._flying for ticket in batch)
-        if not flying and not any(ticket.asker is not None for ticket in self._queue):
-            self._transport_abort()
+        for tickets in (*[batch for _, batch in self._flying], self._queue):
+            for ticket in tickets:
+                if ticket.asker is not None:
+                    return
+        self._transport_abort()
 
     def close(self) -> None:
         """Close once everything under way is answered, or nobody waits for it any more."""
         self._closing = True
         if self._flying or self._queue:
-            for tickets in (*(batch for _, batch in self._flying), self._queue):
+            for tickets in (*[batch for _, batch in self._flying], self._queue):
                 for ticket in tickets:
                     ticket.drop = self._let_go
             self._let_go()
