@@ -6,42 +6,63 @@ ours: AWS's speaks TCP, which every process of this machine could reach.
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+import httptools
 
 SOCKET = "CLARY_RUNTIME_API"
 _BASE = "/2018-06-01/runtime"
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP on a Unix socket."""
+class _Answer:
+    """What httptools tells of an answer."""
 
-    def __init__(self, path: str):
-        super().__init__("127.0.0.1")
-        self._path = path
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}  # by names in lower case
+        self.parts: list[bytes] = []
+        self.complete = False
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(self._path)
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, part: bytes) -> None:
+        self.parts.append(part)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
 
 
 class _Client:
     """The Runtime API's four calls. One connection, kept open."""
 
     def __init__(self, path: str):
-        self._connection = _Connection(path)
+        self._path = path
+        self._socket: socket.socket | None = None
 
-    def call(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
+    def call(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[bytes, dict[str, str]]:
         """The answer; OSError when the platform has gone or did not take the call."""
-        self._connection.request(method, _BASE + path, body or None, headers or {})
-        response = self._connection.getresponse()
-        content = response.read()
-        if response.status >= 300:
-            raise OSError(f"the Runtime API answered {response.status} to {path}: {content.decode('utf-8', 'replace')}")
-        return content, response.headers
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.connect(self._path)
+        lines = [f"{method} {_BASE}{path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
+        lines += (f"{name}: {value}" for name, value in (headers or {}).items())
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        answer = _Answer()
+        parser = httptools.HttpResponseParser(answer)
+        while not answer.complete:
+            if not (data := self._socket.recv(1 << 18)):
+                raise ConnectionError("the platform closed the connection")
+            parser.feed_data(data)
+        content = b"".join(answer.parts)
+        if (status := parser.get_status_code()) >= 300:
+            raise OSError(f"the Runtime API answered {status} to {path}: {content.decode('utf-8', 'replace')}")
+        return content, answer.headers
 
 
 def main() -> int:
@@ -59,11 +80,11 @@ def main() -> int:
             body, headers = client.call("GET", "/invocation/next")
             get = headers.get
             return InvocationRequest(
-                invoke_id=get("Lambda-Runtime-Aws-Request-Id"), x_amzn_trace_id=get("Lambda-Runtime-Trace-Id"),
-                invoked_function_arn=get("Lambda-Runtime-Invoked-Function-Arn"),
-                deadline_time_in_ms=int(get("Lambda-Runtime-Deadline-Ms")),
-                client_context=get("Lambda-Runtime-Client-Context"), cognito_identity=None, tenant_id=None,
-                content_type=get("Content-Type"), event_body=body, invocation_id=None,
+                invoke_id=get("lambda-runtime-aws-request-id"), x_amzn_trace_id=get("lambda-runtime-trace-id"),
+                invoked_function_arn=get("lambda-runtime-invoked-function-arn"),
+                deadline_time_in_ms=int(headers["lambda-runtime-deadline-ms"]),
+                client_context=get("lambda-runtime-client-context"), cognito_identity=None, tenant_id=None,
+                content_type=get("content-type"), event_body=body, invocation_id=None,
             )  # fmt: skip
 
         def post_invocation_result(
@@ -87,6 +108,6 @@ def main() -> int:
     os.chdir(root)
     try:
         bootstrap.run(os.environ["_HANDLER"], RuntimeClient("unix"))
-    except (OSError, http.client.HTTPException):  # the platform let go of this process
+    except (OSError, httptools.HttpParserError):  # the platform let go of this process
         return 0
     return 0

@@ -15,6 +15,7 @@ import re
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +115,7 @@ class Environment:
         self._init_seconds = 0.0
         self._told_init = False
         self._ended = asyncio.Event()
+        self._settle: Callable[[], None] | None = None  # ends the wait for a call's outcome
         self.api = RuntimeApi()
 
     async def start(self) -> None:
@@ -216,6 +218,8 @@ class Environment:
     def _end(self) -> None:
         self.dead = True
         self._ended.set()
+        if self._settle is not None:
+            self._settle()
 
     @property
     def stale(self) -> bool:
@@ -236,16 +240,32 @@ class Environment:
         began = time.perf_counter()
         call.deadline = time.time() + timeout
         self.api.offer(call)
-        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_task(self._ended.wait())
-        either: set[asyncio.Future[Any]] = {call.outcome, ended}
-        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
+        await self._over(call.outcome, timeout)
         seconds = time.perf_counter() - began
         payload, error, status = await self._judge(call, timeout)
         self._write(f"END RequestId: {call.request_id}")
         self._report(call, min(seconds, timeout) if status == "timeout" else seconds, status)
         self.idle_since = time.monotonic()
         return Answer(payload, error, self._tail(offset) if call.tail else b"", seconds * 1000)
+
+    async def _over(self, outcome: asyncio.Future[Any], timeout: float) -> None:
+        """Wait until there is an outcome, the process has ended, or the time is up."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def settle(*_: object) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        self._settle = settle
+        outcome.add_done_callback(settle)
+        timer = loop.call_later(timeout, settle)
+        if self.dead:
+            settle()
+        try:
+            await over
+        finally:
+            timer.cancel()
 
     async def _judge(self, call: Invocation, timeout: float) -> tuple[bytes, str, str]:
         """Payload, error and status of a call that has ended, one way or another."""
@@ -338,11 +358,11 @@ def _deepest(pid: int) -> int:
 def _peak_mb(pid: int) -> int:
     """The most memory that a process has held, in MB; 0 where the system does not say."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            _, _, found = file.read().partition(b"\nVmHWM:")
     except OSError:
         return 0
-    found = next((line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")), "0")
-    return int(found) >> 10
+    return int(found.split(None, 1)[0]) >> 10 if found else 0
 
 
 class Environments:
