@@ -387,6 +387,7 @@ def handler(event, context):
     cost_of([], platform.port, request, 1)
     cold = time.perf_counter() - began
     show("first call of a function that makes a boto3 client", f"{cold * 1000:.0f} ms", "< 300 ms", cold < 0.3)
+    load(platform.port, 8, request)  # starts the processes that eight at once need
     one, several = load(platform.port, 1, request), load(platform.port, 8, request)
     show("API, function, endpoint and back, p50", f"{one['p50_us'] / 1000:.1f} ms", "< 8 ms", one["p50_us"] < 8000)
     show(
