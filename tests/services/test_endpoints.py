@@ -523,6 +523,7 @@ def transform_fn(model, body, content_type, accept):
         lines = "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
         head = f"POST /endpoints/{name}/invocations HTTP/1.1\r\nHost: {parts.netloc}\r\n{lines}"
         asked += f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    asked += b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"  # not the front's; it is refused in its turn
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         connection.sendall(asked)
         runtime = sqlite_platform.client("sagemaker-runtime")
@@ -534,6 +535,7 @@ def transform_fn(model, body, content_type, accept):
             head = b"".join(iter(answers.readline, b"\r\n"))
             assert head.startswith(b"HTTP/1.1 200 ") and f"Content-Length: {8 << 20}".encode() in head
             assert answers.read(8 << 20) == letter * (8 << 20)
+        assert answers.read().startswith(b"HTTP/1.1 421 ")
     sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
 
 

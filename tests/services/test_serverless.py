@@ -16,6 +16,8 @@ from tests.platform import Gate, Platform, started, until
 
 from .test_endpoints import pack, refused
 
+SCRIPTS = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Platform]:
@@ -93,8 +95,7 @@ def transform_fn(model, body, content_type, accept):
     return body, "text/plain"
 """
         data = pack(quick, name, "m.tar.gz", code__inference_DOT_py=code.encode())
-        image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
-        assert deploy(quick, name, data, image, MaxConcurrency=2)["EndpointStatus"] == "InService"
+        assert deploy(quick, name, data, SCRIPTS, MaxConcurrency=2)["EndpointStatus"] == "InService"
         held = [threads.submit(ask, "held") for _ in range(2)]
         gate.wait(2)
         for _ in range(3):
@@ -115,6 +116,31 @@ def transform_fn(model, body, content_type, accept):
     assert (found["MaxConcurrency"], found["ProvisionedConcurrency"]) == (3, 1)
     until(lambda: processes(quick) == 1, what="the provisioned one runs")
     sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_instance_at_work_does_not_sleep(quick: Platform, trained: str, name: str) -> None:
+    runtime, other = quick.client("sagemaker-runtime"), f"{name}-other"
+    quick.client("s3").create_bucket(Bucket=name)
+    with Gate() as gate, ThreadPoolExecutor(1) as threads:
+        code = f"""
+def model_fn(folder): return None
+def transform_fn(model, body, content_type, accept):
+    {gate.code}
+    return body, "text/plain"
+"""
+        data = pack(quick, name, "m.tar.gz", code__inference_DOT_py=code.encode())
+        assert deploy(quick, name, data, SCRIPTS)["EndpointStatus"] == "InService"
+        asked = threads.submit(runtime.invoke_endpoint, EndpointName=name, ContentType="text/plain", Body=b"slow")
+        gate.wait(1)
+        assert deploy(quick, other, trained)["EndpointStatus"] == "InService"
+        for _ in range(2):
+            runtime.invoke_endpoint(EndpointName=other, ContentType="text/csv", Body=csv(table()[:1, 1:]))
+            until(lambda: processes(quick) == 1, what="the idle one sleeps")
+        assert not list(quick.home.glob("runs/ep-*/v0-*/stop"))
+        gate.open()
+        assert asked.result()["Body"].read() == b"slow"
+    for each in (name, other):
+        quick.client("sagemaker").delete_endpoint(EndpointName=each)
 
 
 def test_a_model_that_does_not_load_fails_at_once(quick: Platform, name: str) -> None:

@@ -36,11 +36,11 @@ def ignore(task: asyncio.Task[object]) -> None:
 
 
 class _Request:
-    """One that is read whole."""
+    """One that is read whole; without an address it is not InvokeEndpoint, and is refused in its turn."""
 
     __slots__ = ("address", "body", "headers", "keep_alive")
 
-    def __init__(self, address: Address, headers: dict[bytes, bytes], body: bytes, keep_alive: bool):
+    def __init__(self, address: Address | None, headers: dict[bytes, bytes], body: bytes, keep_alive: bool):
         self.address = address
         self.headers = headers
         self.body = body
@@ -189,18 +189,20 @@ class Connection(Peer):
             return
         self._reading = False
         keep_alive = self._parser.should_keep_alive()
-        address = self._front.addresses.of(self._url)
-        if address is None or self._parser.get_method() != b"POST":
-            self.refuse(
-                421, b"ValidationError", "Pipelining other requests behind InvokeEndpoint is not supported.", close=True
-            )
-            return
+        address = self._front.addresses.of(self._url) if self._parser.get_method() == b"POST" else None
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         if self._busy():
             self._next.append(_Request(address, self._headers, body, keep_alive))
-        else:
+        elif address is not None:
             self._begin(address, self._headers, body, keep_alive)
+        else:
+            self._not_here()
+
+    def _not_here(self) -> None:
+        """Refuse a request that came with InvokeEndpoint and is another service's."""
+        text = "Pipelining other requests behind InvokeEndpoint is not supported."
+        self.refuse(421, b"ValidationError", text, close=True)
 
     def _busy(self) -> bool:
         """Whether another request would have to wait."""
@@ -258,6 +260,9 @@ class Connection(Peer):
     def _begin_next(self) -> None:
         if self._next and self._invocation is None and not self._unread and not self.transport.is_closing():
             request = self._next.popleft()
+            if request.address is None:
+                self._not_here()
+                return
             self._begin(request.address, request.headers, request.body, request.keep_alive)
 
     # ---- a connection that turns to other calls --------------------------------------------------------------------
