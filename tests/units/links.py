@@ -31,6 +31,7 @@ class Model:
 
     def __init__(self) -> None:
         self.batches: asyncio.Queue[list[frames.Item]] = asyncio.Queue()
+        self.left = asyncio.Event()  # the front has closed its connection
         self._writer: asyncio.StreamWriter | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,6 +39,7 @@ class Model:
         while head := await reader.read(4):
             message = await reader.readexactly(int.from_bytes(head, "little"))
             self.batches.put_nowait(frames.unpack(message, 0, len(message)))
+        self.left.set()
 
     async def answer(self, expected: int) -> None:
         items = await asyncio.wait_for(self.batches.get(), 10)
@@ -49,10 +51,15 @@ class Model:
         self._writer.close()
 
 
-def ask(to: Link, body: bytes) -> asyncio.Future[object]:
+def ticket_for(to: Link, body: bytes) -> tuple[Ticket, asyncio.Future[object]]:
     told = Told()
-    to.submit(Ticket(b"head", body, told))
-    return told.found
+    ticket = Ticket(b"head", body, told)
+    to.submit(ticket)
+    return ticket, told.found
+
+
+def ask(to: Link, body: bytes) -> asyncio.Future[object]:
+    return ticket_for(to, body)[1]
 
 
 def running(scene: Callable[[list[Model], list[Link]], Awaitable[None]], quick: bool = True) -> None:
@@ -134,6 +141,37 @@ def slow() -> None:
     running(scene, quick=False)
 
 
+def leaving() -> None:
+    """A link that is to close stays as long as somebody waits for an answer, and no longer."""
+
+    async def scene(models: list[Model], links: list[Link]) -> None:
+        one, _ = ticket_for(links[0], b"1")
+        other = ask(links[0], b"2")
+        one.cancel()
+        await asyncio.sleep(0)
+        links[0].close()
+        await models[0].answer(1)
+        assert await other == (200, b"text/plain", b"", b"2")
+        await models[0].left.wait()
+        stuck = [ticket_for(links[1], b"1")[0]]
+        await models[1].batches.get()
+        stuck.append(ticket_for(links[1], b"2")[0])
+        links[1].close()
+        stuck[0].cancel()
+        await asyncio.sleep(0.01)
+        assert not models[1].left.is_set()
+        stuck[1].cancel()
+        await models[1].left.wait()
+        early = Link(links[1].replica, lambda _: None, lambda: None, Pace(1))
+        ticket, _ = ticket_for(early, b"1")
+        ticket.cancel()
+        early.close()
+        await asyncio.wait([early._connecting])
+        assert early._connecting.cancelled()
+
+    running(scene)
+
+
 if __name__ == "__main__":
     link._QUICK_SECONDS = 60.0  # whatever this machine does just now
-    {"gather": gather, "patience": patience, "slow": slow}[sys.argv[1]]()
+    {"gather": gather, "patience": patience, "slow": slow, "leaving": leaving}[sys.argv[1]]()

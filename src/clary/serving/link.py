@@ -261,7 +261,10 @@ class Link(Peer):
             for ticket in tickets:
                 if ticket.asker is not None:
                     return
-        self._transport_abort()
+        if self._transport is not None:
+            self._transport.abort()
+        else:
+            self._connecting.cancel()
 
     def close(self) -> None:
         """Close once everything under way is answered, or nobody waits for it any more."""
