@@ -220,7 +220,7 @@ def test_a_slow_request_outlives_its_fleet(platform: Platform, name: str, model_
 
 def test_what_nobody_waits_for_keeps_no_endpoint(platform: Platform, name: str) -> None:
     """A model that hangs: its client has given up, and the endpoint goes without waiting for it."""
-    hasty = platform.client("sagemaker-runtime", config=Config(read_timeout=1, retries={"max_attempts": 0}))
+    hasty = platform.client("sagemaker-runtime", config=Config(read_timeout=3, retries={"max_attempts": 0}))
     sagemaker = platform.client("sagemaker")
     with Gate() as gate, ThreadPoolExecutor(1) as threads:
         _held(platform, name, gate)

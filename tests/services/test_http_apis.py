@@ -395,13 +395,13 @@ def handler(event, context):
 def test_a_client_that_leaves_before_its_answer_is_no_fault(platform: Platform, name: str) -> None:
     with Gate() as gate:
         create(platform, name, f"def handler(event, context):\n    {gate.code}\n    return 'late'")
-        api = api_of(platform, name, "GET /")
+        api = api_of(platform, name, f"GET /{name}")
         permit(platform, name, api)
         with socket.create_connection(("127.0.0.1", platform.port)) as client:
-            client.sendall(f"GET / HTTP/1.1\r\nHost: {api}.execute-api.localhost\r\n\r\n".encode())
+            client.sendall(f"GET /{name} HTTP/1.1\r\nHost: {api}.execute-api.localhost\r\n\r\n".encode())
             gate.wait(1)
         gate.open()
         until(
             lambda: any("REPORT" in m for m in messages(platform, f"/aws/lambda/{name}", "20")), what="the call is over"
         )
-    assert "broke off" not in platform.log()
+    assert f"/{name} broke off" not in platform.log()

@@ -118,7 +118,8 @@ def transform_fn(model, body, content_type, accept):
     sagemaker.delete_endpoint(EndpointName=name)
 
 
-def test_an_instance_at_work_does_not_sleep(quick: Platform, trained: str, name: str) -> None:
+def test_no_request_is_lost_by_sleep(quick: Platform, trained: str, name: str) -> None:
+    """One that takes longer than instances may be idle."""
     runtime, other = quick.client("sagemaker-runtime"), f"{name}-other"
     quick.client("s3").create_bucket(Bucket=name)
     with Gate() as gate, ThreadPoolExecutor(1) as threads:
@@ -136,7 +137,6 @@ def transform_fn(model, body, content_type, accept):
         for _ in range(2):
             runtime.invoke_endpoint(EndpointName=other, ContentType="text/csv", Body=csv(table()[:1, 1:]))
             until(lambda: processes(quick) == 1, what="the idle one sleeps")
-        assert not list(quick.home.glob("runs/ep-*/v0-*/stop"))
         gate.open()
         assert asked.result()["Body"].read() == b"slow"
     for each in (name, other):
