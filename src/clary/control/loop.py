@@ -63,6 +63,7 @@ class Engine:
         self._signals = signals
         self._node = node
         self._by_kind = {r.kind: r for r in reconcilers}
+        signals.kinds.update(self._by_kind)
         self._woken: set[Key] = set()
         self._busy: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,7 +72,7 @@ class Engine:
     def wake(self, key: Key) -> None:
         """Look at a row soon, whatever its due time says; call it from the event loop."""
         self._woken.add(key)
-        self._signals.anything.set()
+        self._signals.work.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,7 +89,7 @@ class Engine:
 
     async def _work(self) -> None:
         while True:
-            self._signals.anything.clear()
+            self._signals.work.clear()
             try:
                 claimed, pause = await asyncio.to_thread(self._claim, AT_ONCE - len(self._tasks))
             except Exception:  # the database may be away: the loop itself must live on
@@ -103,7 +104,7 @@ class Engine:
             if claimed:
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._signals.anything.wait(), pause)
+                await asyncio.wait_for(self._signals.work.wait(), pause)
 
     def _claim(self, room: int) -> tuple[list[tuple[Row, str]], float]:
         """Rows that are due, leased to us, and the seconds until the next one is."""
@@ -158,7 +159,7 @@ class Engine:
         finally:
             keep.cancel()
             self._busy.discard(row.key)
-            self._signals.anything.set()
+            self._signals.work.set()
 
     async def _renew(self, key: Key, token: str) -> None:
         while True:

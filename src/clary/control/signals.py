@@ -14,7 +14,9 @@ class Signals:
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
         self._waiters: dict[Key, set[asyncio.Event]] = defaultdict(set)
-        self.anything = asyncio.Event()
+        self.kinds: set[str] = set()
+        self.work = asyncio.Event()
+        """There may be work on rows of ``kinds``."""
 
     def notify(self, keys: list[Key]) -> None:
         """Some rows were committed."""
@@ -22,8 +24,9 @@ class Signals:
             self._loop.call_soon_threadsafe(self._tell, list(keys))
 
     def _tell(self, keys: list[Key]) -> None:
-        self.anything.set()
         for key in keys:
+            if key.kind in self.kinds:
+                self.work.set()
             for event in self._waiters.get(key, ()):
                 event.set()
 
