@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -76,11 +77,13 @@ class LocalExecutor:
         return Sight("vanished") if pid[0] or (folder / "stop").exists() else Sight("absent")
 
     def stop(self, folder: Path, grace: float) -> None:
-        """Ask a process to end, and end it after ``grace`` seconds; harmless when it has."""
+        """Ask a process to end, and end it after ``grace`` seconds; harmless when it has. A later call may hasten it."""
         path = folder / "stop"
-        if not path.exists():
+        if grace < _told(path):
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{grace}")
+            aside = path.with_suffix(".new")
+            aside.write_text(f"{grace}")
+            aside.rename(path)
         if held(folder / "lock") and (pid := _pids(folder)[0]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -92,6 +95,16 @@ class LocalExecutor:
     def sweep(self, folder: Path) -> None:
         """End what runs and remove the folder."""
         sweep(folder)
+
+
+def _told(path: Path) -> float:
+    """The grace that was given already; endless if none was."""
+    try:
+        return float(path.read_text())
+    except FileNotFoundError:
+        return math.inf
+    except ValueError:  # it is to be killed
+        return 0.0
 
 
 def kill(folder: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import math
 import os
 import shutil
 import signal
@@ -117,10 +118,11 @@ def _wait(spec: ProcessSpec, child: int) -> int:
         ):
             _kill_tree(child)
         pause = _LOOK_SECONDS if kill_at is None else max(0.05, min(1.0, kill_at - now))
-        if _signalled(pause) in (signal.SIGTERM, signal.SIGINT) and kill_at is None:
-            kill_at = time.monotonic() + _grace(spec.path)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
+        if _signalled(pause) in (signal.SIGTERM, signal.SIGINT):
+            if kill_at is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGTERM)
+            kill_at = min(kill_at or math.inf, time.monotonic() + _grace(spec.path))
         if _orphaned(spec):
             orphaned_since = orphaned_since or time.monotonic()
         else:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _QUICK_DEATH = 10.0
+LAST_SECONDS = 30.0
+"""What AWS gives a container between SIGTERM and SIGKILL; enough where nobody waits for its answers."""
 
 
 class Keeper:
@@ -131,13 +133,13 @@ class Keeper:
             fleet, key, attempt=attempt, ready=False, since=now() + wait, failures=failures, retry_at=now() + wait
         )
 
-    async def ended(self, row: Row, fleet: Json) -> bool:
-        """Ask a fleet's processes to finish; True once they have, and its folder is removed."""
+    async def ended(self, row: Row, fleet: Json, grace: float) -> bool:
+        """Ask a fleet's processes to finish within ``grace`` seconds; True once they have, and its folder is removed."""
         ended = True
         for slot in fleets.slots(self._platform, row, fleet):
             sight = await asyncio.to_thread(self._executor.see, slot.folder)
             if sight.state == "running":
-                await asyncio.to_thread(self._executor.stop, slot.folder, self._platform.settings.drain_seconds)
+                await asyncio.to_thread(self._executor.stop, slot.folder, grace)
                 self._watcher.watch(row.key, slot.folder, sight.pid)
                 ended = False
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from . import fleet as fleets
 
 _RESTART_SECONDS = 30.0
 _PIECE = 1 << 20
+_LOOK_MILLISECONDS = 250
 
 Body = bytes | tuple[BinaryIO, int]
 """A request's body: its bytes, or a file from which so many are sent."""
@@ -63,6 +65,7 @@ class Caller:
                 channel.sendall(frames.opening(head, length))
                 while piece := file.read(_PIECE):
                     channel.sendall(piece)
+            self._await(channel)
             size = int.from_bytes(exactly(channel, 4), "little")
             ((answered, answer),) = frames.unpack(exactly(channel, size), 0, size)
         except (OSError, ValueError):
@@ -71,6 +74,16 @@ class Caller:
             raise
         status, content_type, *_ = answered.split(frames.SEPARATOR)
         return int(status), content_type.decode("utf-8", "replace"), answer
+
+    def _await(self, channel: socket.socket) -> None:
+        """Wait until the answer begins. TimeoutError, or ConnectionAbortedError when nobody wants it any more."""
+        poll, deadline = select.poll(), time.monotonic() + self._timeout
+        poll.register(channel, select.POLLIN)
+        while not poll.poll(_LOOK_MILLISECONDS):
+            if self._over(0.0):
+                raise ConnectionAbortedError("the answer is not wanted any more")
+            if time.monotonic() > deadline:
+                raise TimeoutError("the model did not begin its answer in time")
 
     def _channel(self, part: fleets.Slot) -> socket.socket:
         """A connection to a process; one that was replaced has another socket, and may still be starting."""

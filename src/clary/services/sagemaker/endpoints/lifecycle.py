@@ -12,7 +12,7 @@ from ....executors.local import LocalExecutor
 from ....provider.platform import Platform
 from ....store.rows import Row
 from .. import fleet as fleets
-from ..fleet_keeper import Keeper
+from ..fleet_keeper import LAST_SECONDS, Keeper
 from . import deployment
 from .machine import Endpoint, Seen, step
 from .publish import Publisher, signature
@@ -215,11 +215,13 @@ class FleetReconciler:
         """Ask old replicas to finish what they have; forget fleets whose processes are gone."""
         waiting: list[Json] = []
         old = list(private.get("retired", []))
+        grace = self._platform.settings.drain_seconds
         if private["phase"] == "Deleting":
+            grace = min(grace, LAST_SECONDS)
             old += [private[part] for part in ("current", "next") if private.get(part)]
             private["current"] = private["next"] = private["deployment"] = None
         for fleet in old:
-            if not await self._keeper.ended(row, fleet):
+            if not await self._keeper.ended(row, fleet, grace):
                 waiting.append(fleet)
         private["retired"] = waiting
 

@@ -13,7 +13,7 @@ from ....executors.local import LocalExecutor
 from ....provider.platform import Platform
 from ....store.rows import Row
 from .. import fleet as fleets
-from ..fleet_keeper import Keeper
+from ..fleet_keeper import LAST_SECONDS, Keeper
 from ..watching import Watcher
 from . import work
 from .machine import Job, Seen, Verdict, step
@@ -73,7 +73,7 @@ class TransformReconciler:
                 found = self._activities.see(f"{row.uid}:work")
                 return Seen(work=found.state, error=_told(found.error))
             case "Ending":
-                return Seen(ended=await self._keeper.ended(row, private["fleet"]))
+                return Seen(ended=await self._keeper.ended(row, private["fleet"], LAST_SECONDS))
         return Seen()
 
     def _act(self, action: str, row: Row, private: Json) -> None:
