@@ -11,10 +11,10 @@ from pathlib import Path
 
 from .clock import now
 from .provider.platform import Platform
+from .store.border import PUBLIC
 from .store.object import Bucket
 
 _OWNER = "aws"
-PUBLIC = "PublicRead"
 
 
 def install(platform: Platform) -> None:
@@ -26,7 +26,9 @@ def install(platform: Platform) -> None:
             return
         rows.add_bucket(Bucket(name, _OWNER, platform.settings.region, now(), documents={PUBLIC: True}))
     if (table := _breast_cancer()) is not None:
-        platform.objects.put_file(name, "datasets/tabular/breast_cancer/wdbc.csv", io.BytesIO(table), "text/csv")
+        platform.objects.of(_OWNER).put_file(
+            name, "datasets/tabular/breast_cancer/wdbc.csv", io.BytesIO(table), "text/csv"
+        )
 
 
 def _breast_cancer() -> bytes | None:

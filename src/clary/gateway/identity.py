@@ -61,7 +61,7 @@ class Authenticator:
         else:
             return self._unsigned(family, voice)
         if self._settings.open:
-            return Proof(self._open_caller(claim.access_key), claim, "", _hash(request, claim))
+            return Proof(self._open_caller(claim.access_key, claim.token), claim, "", _hash(request, claim))
         return self._verify(request, claim, voice, body, family)
 
     def _unsigned(self, family: str, voice: _Voice) -> Proof:
@@ -71,11 +71,14 @@ class Authenticator:
             return Proof(ANONYMOUS)
         raise voice.missing()
 
-    def _open_caller(self, key_id: str) -> Caller:
-        """Open mode: twelve digits are that account's root; any other key works as the default account's role."""
+    def _open_caller(self, key_id: str, token: str | None = None) -> Caller:
+        """Return who a key names in open mode: twelve digits that account's root, an issued key its principal.
+
+        Any other key works as the default account's role.
+        """
         if len(key_id) == 12 and key_id.isdigit():
             return root(key_id, key_id)
-        if known := self._keyring.keys().get(key_id):
+        if known := self._keyring.find(key_id, token) or self._keyring.keys().get(key_id):
             return _caller(known)
         return role_session(self._settings.account, EXECUTION_ROLE, "AROAOPENMODEOPENMODE2", "open-mode", key_id)
 

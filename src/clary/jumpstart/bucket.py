@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from ..clock import now
 from ..provider.platform import Platform
-from ..samples import PUBLIC
+from ..store.border import PUBLIC
 from ..store.object import Bucket
 from .models import MODELS, Model
 from .specifications import MANIFEST, artifact_key, inference_key, manifest, spec_key, specification, training_key
@@ -50,11 +50,11 @@ def install(platform: Platform) -> None:
         if rows.bucket(name) is None:
             rows.add_bucket(Bucket(name, _OWNER, platform.settings.region, now(), documents={PUBLIC: True}))
     mark = f"clary-{_digest(platform.settings.region)}"  # stored last: without it the bucket is filled again
-    if any(platform.objects.under(name, mark)):
+    if any(platform.objects.of(_OWNER).under(name, mark)):
         return
 
     def put(key: str, data: bytes, kind: str) -> None:
-        platform.objects.put_file(name, key, io.BytesIO(data), kind)
+        platform.objects.of(_OWNER).put_file(name, key, io.BytesIO(data), kind)
 
     for model in MODELS:
         for key in (training_key(model), inference_key(model)):

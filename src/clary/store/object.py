@@ -9,12 +9,28 @@ Json = dict[str, Any]
 NULL = "null"
 
 
-class NoSuchBucket(LookupError):
+class Unreachable(LookupError):
+    """An object or a bucket that an account cannot use: S3's code, status and words for the reason."""
+
+    code, status, words = "", 404, ""
+
+
+class NoSuchBucket(Unreachable):
     """The bucket does not exist."""
 
+    code, words = "NoSuchBucket", "The specified bucket does not exist"
 
-class NoSuchObject(LookupError):
+
+class NoSuchObject(Unreachable):
     """The key does not exist, or its latest version is a delete marker."""
+
+    code, words = "NoSuchKey", "The specified key does not exist."
+
+
+class Forbidden(Unreachable):
+    """The bucket belongs to another account."""
+
+    code, status, words = "AccessDenied", 403, "Access Denied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..streams import joined
-from . import object_events
+from . import border, object_events
 from .blobs import Blobs
 from .database import Database, Transaction
-from .object import NoSuchBucket, NoSuchObject, Object, Segment
+from .object import Bucket, Forbidden, NoSuchBucket, NoSuchObject, Object, Segment
 from .object_rows import ObjectRows
 
 INLINE = 16 << 10
@@ -20,7 +20,7 @@ INLINE = 16 << 10
 
 
 class Objects:
-    """Objects for the rest of the platform: whole reads and writes, each in a transaction of its own."""
+    """Bytes of objects that were found, and accounts' views of them."""
 
     def __init__(self, database: Database, blobs: Blobs):
         self.database = database
@@ -30,82 +30,9 @@ class Objects:
         """The objects of a transaction."""
         return ObjectRows(tx.direct)
 
-    def find(self, bucket: str, key: str, version: str | None = None) -> Object:
-        """An object's latest version, or a named one; NoSuchBucket, NoSuchObject."""
-        with self.database.read() as tx:
-            rows = self.rows(tx)
-            found = rows.get(bucket, key, version)
-            if found is None or found.marker:
-                if rows.bucket(bucket) is None:
-                    raise NoSuchBucket(bucket)
-                raise NoSuchObject(f"s3://{bucket}/{key}")
-            return found
-
-    def under(self, bucket: str, prefix: str) -> list[Object]:
-        """Every object whose key begins with a prefix, by key; NoSuchBucket."""
-        found: list[Object] = []
-        with self.database.read() as tx:
-            rows = self.rows(tx)
-            if rows.bucket(bucket) is None:
-                raise NoSuchBucket(bucket)
-            after = ""
-            while page := rows.scan(bucket, prefix, after, 1000):
-                found += page
-                after = page[-1].key
-        return found
-
-    def put_file(self, bucket: str, key: str, source: BinaryIO, content_type: str = "binary/octet-stream") -> Object:
-        """Store a file's bytes under a key; NoSuchBucket."""
-        data, size = source.read(INLINE + 1), 0
-        digest = hashlib.md5(data, usedforsecurity=False)
-        inline: bytes | None = None
-        segments: tuple[Segment, ...] = ()
-        if len(data) <= INLINE:
-            inline, size = data, len(data)
-        else:
-            writer = self.blobs.create()
-            try:
-                writer.write(data)
-                while data := source.read(1 << 20):
-                    writer.write(data)
-                    digest.update(data)
-                segments, size = (Segment(writer.commit(), writer.size),), writer.size
-            finally:
-                writer.discard()
-        meta = {"headers": {"ContentType": content_type}}
-        return self.store(Object(bucket, key, digest.hexdigest(), size, segments, meta, data=inline))
-
-    def store(self, new: Object) -> Object:
-        """Make written blobs an object's latest version; NoSuchBucket."""
-
-        def work(tx: Transaction) -> Object:
-            rows = self.rows(tx)
-            bucket = rows.bucket(new.bucket)
-            if bucket is None:
-                raise NoSuchBucket(new.bucket)
-            stored, orphans = rows.put(new, bucket.versioning)
-            tx.changed.extend(object_events.record(tx.direct, bucket, "ObjectCreated:Put", stored))
-            tx.after_commit.append(lambda: self.discard(orphans))
-            return stored
-
-        return self.database.attempt(work)
-
-    def delete(self, bucket: str, key: str) -> None:
-        """Remove an object, or mark it deleted in a versioned bucket; missing ones are fine."""
-        with self.database.write() as tx:
-            rows = self.rows(tx)
-            home = rows.bucket(bucket)
-            found = rows.get(bucket, key)
-            if home is None or found is None:
-                return
-            event = "ObjectRemoved:Delete"
-            if home.versioning:
-                event = "ObjectRemoved:DeleteMarkerCreated"
-                found, orphans = rows.put(Object(bucket, key, "", 0, (), marker=True), home.versioning)
-            else:
-                orphans = rows.remove(found)
-            tx.changed.extend(object_events.record(tx.direct, home, event, found))
-            tx.after_commit.append(lambda: self.discard(orphans))
+    def of(self, account: str) -> AccountObjects:
+        """Return the objects as an account sees them. Everything done for a caller names the caller's account here."""
+        return AccountObjects(self, account)
 
     def discard(self, blobs: list[str]) -> None:
         """Remove blobs that nothing refers to."""
@@ -152,6 +79,113 @@ class Objects:
         if again is None or again.etag != found.etag or again.data is None:
             raise NoSuchObject(f"s3://{found.bucket}/{found.key} was replaced or removed meanwhile")
         return again.data
+
+
+class AccountObjects:
+    """Whole reads and writes as an account, each in a transaction of its own."""
+
+    def __init__(self, objects: Objects, account: str):
+        self._objects = objects
+        self._database = objects.database
+        self.account = account
+
+    def find(self, bucket: str, key: str, version: str | None = None) -> Object:
+        """Return an object's latest version, or a named one; Unreachable."""
+        with self._database.read() as tx:
+            home, found = ObjectRows(tx.direct).look(bucket, key, version)
+        if home is None:
+            raise NoSuchBucket(bucket)
+        if not border.readable(home, self.account):
+            raise Forbidden(f"s3://{bucket}/{key}")
+        if found is None or found.marker:
+            raise NoSuchObject(f"s3://{bucket}/{key}")
+        return found
+
+    def under(self, bucket: str, prefix: str) -> list[Object]:
+        """Return every object whose key begins with a prefix, by key; Unreachable."""
+        found: list[Object] = []
+        with self._database.read() as tx:
+            rows = ObjectRows(tx.direct)
+            home = rows.bucket(bucket)
+            if home is None:
+                raise NoSuchBucket(bucket)
+            if not border.readable(home, self.account):
+                raise Forbidden(f"s3://{bucket}/{prefix}")
+            after = ""
+            while page := rows.scan(bucket, prefix, after, 1000):
+                found += page
+                after = page[-1].key
+        return found
+
+    def forbidden(self, bucket: str) -> bool:
+        """Return whether a bucket exists and the account may not write to it."""
+        with self._database.read() as tx:
+            home = ObjectRows(tx.direct).bucket(bucket)
+        return home is not None and not border.writable(home, self.account)
+
+    def put_file(self, bucket: str, key: str, source: BinaryIO, content_type: str = "binary/octet-stream") -> Object:
+        """Store a file's bytes under a key; Unreachable."""
+        with self._database.read() as tx:  # before the bytes are copied
+            self._writable(ObjectRows(tx.direct), bucket)
+        data, size = source.read(INLINE + 1), 0
+        digest = hashlib.md5(data, usedforsecurity=False)
+        inline: bytes | None = None
+        segments: tuple[Segment, ...] = ()
+        if len(data) <= INLINE:
+            inline, size = data, len(data)
+        else:
+            writer = self._objects.blobs.create()
+            try:
+                writer.write(data)
+                while data := source.read(1 << 20):
+                    writer.write(data)
+                    digest.update(data)
+                segments, size = (Segment(writer.commit(), writer.size),), writer.size
+            finally:
+                writer.discard()
+        meta = {"headers": {"ContentType": content_type}}
+        try:
+            return self.store(Object(bucket, key, digest.hexdigest(), size, segments, meta, data=inline))
+        except BaseException:
+            self._objects.discard([s.blob for s in segments])
+            raise
+
+    def store(self, new: Object) -> Object:
+        """Make written blobs an object's latest version; Unreachable."""
+
+        def work(tx: Transaction) -> Object:
+            rows = ObjectRows(tx.direct)
+            bucket = self._writable(rows, new.bucket)
+            stored, orphans = rows.put(new, bucket.versioning)
+            tx.changed.extend(object_events.record(tx.direct, bucket, "ObjectCreated:Put", stored))
+            tx.after_commit.append(lambda: self._objects.discard(orphans))
+            return stored
+
+        return self._database.attempt(work)
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object, or mark it deleted in a versioned bucket; ignore a missing one. Unreachable."""
+        with self._database.write() as tx:
+            rows = ObjectRows(tx.direct)
+            if rows.bucket(bucket) is None or (found := rows.get(bucket, key)) is None:
+                return
+            home = self._writable(rows, bucket)
+            event = "ObjectRemoved:Delete"
+            if home.versioning:
+                event = "ObjectRemoved:DeleteMarkerCreated"
+                found, orphans = rows.put(Object(bucket, key, "", 0, (), marker=True), home.versioning)
+            else:
+                orphans = rows.remove(found)
+            tx.changed.extend(object_events.record(tx.direct, home, event, found))
+            tx.after_commit.append(lambda: self._objects.discard(orphans))
+
+    def _writable(self, rows: ObjectRows, bucket: str) -> Bucket:
+        home = rows.bucket(bucket)
+        if home is None:
+            raise NoSuchBucket(bucket)
+        if not border.writable(home, self.account):
+            raise Forbidden(f"s3://{bucket}")
+        return home
 
 
 def _copy(source: BinaryIO, out: BinaryIO, size: int) -> None:

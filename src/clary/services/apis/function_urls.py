@@ -12,6 +12,7 @@ import orjson
 
 from ...clock import now
 from ...ids import request_id as new_request_id
+from ...provider.caller import ANONYMOUS
 from ...provider.context import context_of
 from ...provider.errors import AwsError
 from ...provider.platform import Platform
@@ -19,7 +20,7 @@ from ...store.rows import Row
 from ...web import Request, Response
 from ..functions.environments import Throttled
 from ..functions.invoke import Begun, call, call_streaming
-from ..functions.permissions import lets_anybody
+from ..functions.permissions import admits, lets_anybody
 from ..functions.urls import KIND
 from .hosts import Called, Signed
 from .http import cors, payload
@@ -69,10 +70,10 @@ class Server:
         self, row: Row, request: Request, path: str, request_id: str, signed: Signed
     ) -> payload.Result | _Streamed:
         body = await request.body.read(MAX_BODY)
-        anybody = row.spec["AuthType"] == "NONE"
+        anybody, caller = row.spec["AuthType"] == "NONE", ANONYMOUS
         if not anybody:
             try:
-                signed(request, body)
+                caller = signed(request, body)
             except AwsError:
                 return _refused(403, _FORBIDDEN)
         host = f"{row.name}.lambda-url.{row.region}.on.aws"
@@ -87,7 +88,9 @@ class Server:
         event = orjson.dumps(payload.event(asked, "2.0"))
 
         def allowed(function: Row, named: str) -> bool:
-            return not anybody or lets_anybody(function, named)
+            if anybody:
+                return lets_anybody(function, named)
+            return admits(function, named, caller, "lambda:InvokeFunctionUrl")
 
         try:
             if row.spec.get("InvokeMode") == "RESPONSE_STREAM":

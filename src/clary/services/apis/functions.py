@@ -9,7 +9,7 @@ from ...provider.context import Context
 from ...provider.errors import AwsError
 from ..functions.environments import Answer, Throttled
 from ..functions.invoke import call
-from ..functions.permissions import allows
+from ..functions.permissions import admits, allows
 
 Json = dict[str, Any]
 _URI = re.compile(
@@ -38,7 +38,9 @@ async def invoke(ctx: Context, arn: str, payload: bytes, sources: tuple[str, ...
     """Invoke a function for an API. Without a role the function's policy must let one of the sources in."""
 
     def allowed(row: Any, qualifier: str) -> bool:
-        return bool(role) or any(allows(row, qualifier, SERVICE, source) for source in sources)
+        if role:  # the role acts as the API's account
+            return admits(row, qualifier, ctx.caller)
+        return any(allows(row, qualifier, SERVICE, source, ctx.account) for source in sources)
 
     try:
         answer = await call(ctx, arn, payload, allowed)

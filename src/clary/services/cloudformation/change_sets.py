@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from ...clock import now
+from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import AwsError, ValidationError, coded
 from ...store.rows import Row
@@ -60,6 +61,7 @@ def create_change_set(ctx: Context, request: Json) -> Json:
         check_updatable(row)
     else:
         raise ValidationError(f"Clary does not serve change sets of the type {kind} yet.")
+    check_role(ctx, request.get("RoleARN"), "AccessDenied")
     body = body_of(ctx, request, (row.private.get("original") or row.private["template"]) if row else None)
     probe = row or Row("Stack", ctx.account, ctx.region, name, ctx.arn("cloudformation", f"stack/{name}/x"), {})
     plan = planned(ctx, probe, kind.lower(), request, body)

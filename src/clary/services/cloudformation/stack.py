@@ -202,7 +202,7 @@ def body_of(ctx: Context, request: Json, before: str | None = None) -> str:
 def _fetched(ctx: Context, url: str) -> str:
     from urllib.parse import unquote, urlsplit
 
-    from ...store.object import NoSuchBucket, NoSuchObject
+    from ...store.object import Unreachable
 
     parts = urlsplit(url)
     host, path = parts.hostname or "", unquote(parts.path).lstrip("/")
@@ -211,7 +211,7 @@ def _fetched(ctx: Context, url: str) -> str:
     else:
         bucket, _, key = path.partition("/")
     try:
-        with ctx.platform.objects.open(ctx.platform.objects.find(bucket, key)) as stored:
+        with ctx.platform.objects.open(ctx.platform.objects.of(ctx.account).find(bucket, key)) as stored:
             return str(stored.read(1 << 20).decode())
-    except (NoSuchBucket, NoSuchObject, UnicodeDecodeError):
+    except (Unreachable, UnicodeDecodeError):
         raise ValidationError(f"S3 error: Access Denied, or no template at {url}") from None

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from ...clock import now
+from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import ValidationError, coded
 from ...store.rows import Row
@@ -28,6 +29,7 @@ def new_stack(ctx: Context, name: str, request: Json, state: str, reason: str = 
         "EnableTerminationProtection": bool(request.get("EnableTerminationProtection", False)),
     }  # fmt: skip
     private: Json = {"resources": {}, "events": [], "plan": None, "template": "", "parameters": {}, "shown": {}}
+    check_role(ctx, request.get("RoleARN"), "AccessDenied")
     spec = {k: request[k] for k in _KEPT if k in request}
     spec["Tags"] = request.get("Tags") or []
     row = Row("Stack", ctx.account, ctx.region, name, arn, spec, status, private, state=state, created=now())
@@ -116,6 +118,7 @@ def update_stack(ctx: Context, request: Json) -> Json:
     """Bring a stack to another template or other parameters."""
     row = find(ctx, request["StackName"])
     check_updatable(row)
+    check_role(ctx, request.get("RoleARN"), "AccessDenied")
     body = body_of(ctx, request, row.private.get("original") or row.private["template"])
     plan = planned(ctx, row, "update", request, body)
     if not changes(row, plan) and not retagged(row, request):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from ...clock import now
+from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import coded
 from ...store.database import Transaction
@@ -76,7 +77,7 @@ async def write(ctx: Context, work: Callable[[], Result]) -> Result:
 
 async def _kept(ctx: Context, given: Json) -> code.Code:
     def work() -> code.Code:
-        return code.keep(ctx.platform, code.fetch(ctx.platform, given))
+        return code.keep(ctx.platform, code.fetch(ctx.platform, ctx.account, given))
 
     return await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, work)
 
@@ -149,6 +150,7 @@ def _create(ctx: Context, name: str, request: Json, kept: code.Code) -> Json:
 
 def _check(ctx: Context, spec: Json, request: Json) -> None:
     """What AWS refuses although each value alone is valid; puts layers in their described form."""
+    check_role(ctx, spec["Role"])
     if not _ROLE.match(spec["Role"]):
         raise coded(
             "ValidationException",

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import Any
 
+from ...provider.errors import coded
 from ...provider.platform import Platform
-from ...store.object import NoSuchBucket, NoSuchObject
+from ...store.object import Forbidden, Unreachable
 from .naming import invalid
 
 Json = dict[str, Any]
@@ -36,20 +37,20 @@ def folder(platform: Platform, sha256: str) -> Path:
     return platform.settings.folder / "functions" / base64.b64decode(sha256).hex()
 
 
-def fetch(platform: Platform, given: Json) -> bytes:
-    """The archive that a request carries or points to."""
+def fetch(platform: Platform, account: str, given: Json) -> bytes:
+    """Return the archive that an account's request carries or points to."""
     if "ZipFile" in given:
         return bytes(given["ZipFile"])
     if "S3Bucket" in given and "S3Key" in given:
         try:
-            found = platform.objects.find(given["S3Bucket"], given["S3Key"], given.get("S3ObjectVersion"))
+            found = platform.objects.of(account).find(given["S3Bucket"], given["S3Key"], given.get("S3ObjectVersion"))
             with platform.objects.open(found) as stored:
                 return bytes(stored.read(MAX_UNPACKED + 1))
-        except NoSuchBucket:
-            code, text = "NoSuchBucket", "The specified bucket does not exist"
-        except NoSuchObject:
-            code, text = "NoSuchKey", "The specified key does not exist."
-        raise invalid(f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {text}")
+        except Unreachable as error:
+            text = f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.words}"
+            if isinstance(error, Forbidden):
+                raise coded("AccessDeniedException", text, 403, Type="User") from None
+            raise invalid(text) from None
     if "ImageUri" in given:
         raise invalid("Clary does not run functions from container images yet; give a ZipFile or S3Bucket and S3Key.")
     raise invalid("Please provide a source for function code.")

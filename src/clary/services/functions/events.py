@@ -20,7 +20,7 @@ from ...provider.errors import AwsError
 from ...provider.platform import Platform
 from ...store.rows import Key, Row
 from .environments import Answer, Throttled
-from .invoke import Target, enqueue, run, target
+from .invoke import Target, admitted, enqueue, run, target
 
 log = logging.getLogger(__name__)
 
@@ -117,12 +117,13 @@ class EventReconciler:
     def _forward(self, row: Row, destination: str, record: Json) -> None:
         with self._platform.database.read() as tx:
             try:
-                other = target(context_of(self._platform, row, tx), destination)
+                ctx = context_of(self._platform, row, tx)
+                other = admitted(ctx, target(ctx, destination))
             except AwsError as error:
                 log.warning("the outcome of a call cannot be sent to %s: %s", destination, error)
                 return
         event = {
-            "FunctionName": other.base.name, "Qualifier": other.arn.removeprefix(other.base.arn).lstrip(":"),
+            "FunctionName": other.base.name, "Qualifier": other.qualifier,
             "Payload": orjson.dumps(record).decode(),
         }  # fmt: skip
         enqueue(self._platform, other.base, event, str(uuid.uuid5(uuid.NAMESPACE_OID, f"{row.name}:{destination}")))

@@ -8,7 +8,7 @@ import contextlib
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -22,7 +22,8 @@ from ...store.metrics import MetricKey
 from ...store.rows import AlreadyExists, Key, Row
 from . import functions
 from .environments import Answer, Environments, Invocation, Throttled
-from .naming import LATEST, find, find_version
+from .naming import LATEST, denied, find, find_version, parse
+from .permissions import admits
 from .streams import Stream
 
 Json = dict[str, Any]
@@ -40,9 +41,18 @@ class Target:
     reserved: int | None
     base: Row
 
+    @property
+    def qualifier(self) -> str:
+        """The version or alias that was asked for; empty if none was."""
+        return self.arn.removeprefix(self.base.arn).lstrip(":")
+
 
 def target(ctx: Context, name: str, qualifier: str | None = None) -> Target:
-    """The version that a call is for; one of two where an alias shares its calls."""
+    """Return the version that a call is for; one of two where an alias shares its calls.
+
+    An ARN may name another account's function: the caller of this checks its policy, or asks ``admitted`` to.
+    """
+    ctx = replace(ctx, account=parse(name, qualifier).account or ctx.account)
     base, named = find(ctx, name, qualifier)
     row, _ = find_version(ctx, base.name, named.qualifier)
     alias = ctx.get("FunctionAlias", f"{base.name}:{named.qualifier}") if named.qualifier else None
@@ -52,6 +62,13 @@ def target(ctx: Context, name: str, qualifier: str | None = None) -> Target:
             row, _ = find_version(ctx, base.name, version)
     arn = base.arn + (f":{named.qualifier}" if named.qualifier else "")
     return Target(row, arn, base.private.get("reserved"), base)
+
+
+def admitted(ctx: Context, found: Target) -> Target:
+    """Return a target that the caller may invoke; AccessDeniedException otherwise."""
+    if not admits(found.base, found.qualifier, ctx.caller):
+        raise denied(ctx, found.arn)
+    return found
 
 
 @functions.operation
@@ -195,8 +212,8 @@ class Targets:
         def work(tx: Transaction) -> tuple[Target, bool]:
             ctx.transaction = tx
             found = target(ctx, name, qualifier)
-            alias = found.arn.removeprefix(found.base.arn).lstrip(":")
-            shares = ctx.get("FunctionAlias", f"{found.base.name}:{alias}") if alias else None
+            alias = f"{found.base.name}:{found.qualifier}"
+            shares = tx.rows.get("FunctionAlias", found.base.account, ctx.region, alias) if found.qualifier else None
             return found, shares is None or not shares.spec.get("RoutingConfig")
 
         found, fixed = await asyncio.get_running_loop().run_in_executor(
@@ -209,13 +226,13 @@ class Targets:
 
 async def _look(ctx: Context, request: Json) -> Target:
     targets: Targets = ctx.platform.services["functions.targets"]
-    return await targets.find(ctx, request["FunctionName"], request.get("Qualifier"))
+    return admitted(ctx, await targets.find(ctx, request["FunctionName"], request.get("Qualifier")))
 
 
 async def _enqueue(ctx: Context, found: Target, qualifier: str | None, payload: bytes) -> None:
     """Acknowledge an asynchronous call once it is on disk."""
     event = {
-        "FunctionName": found.base.name, "Qualifier": found.arn.removeprefix(found.base.arn).lstrip(":"),
+        "FunctionName": found.base.name, "Qualifier": found.qualifier,
         "Payload": payload.decode("utf-8", "replace"),
     }  # fmt: skip
     await asyncio.get_running_loop().run_in_executor(
@@ -282,8 +299,11 @@ async def call_streaming(
 
 
 async def _permitted(ctx: Context, name: str, allowed: Callable[[Row, str], bool] | None) -> Target:
-    found = await _look(ctx, {"FunctionName": name})
-    if allowed is not None and not allowed(found.base, found.arn.removeprefix(found.base.arn).lstrip(":")):
+    if allowed is None:
+        return await _look(ctx, {"FunctionName": name})
+    targets: Targets = ctx.platform.services["functions.targets"]
+    found = await targets.find(ctx, name, None)
+    if not allowed(found.base, found.qualifier):
         raise PermissionError(f"the policy of {found.arn} lets nobody in who asks like this")
     return found
 

@@ -15,11 +15,13 @@ from ...provider.context import Context
 from ...provider.platform import Platform
 from ...store.rows import Row
 from . import code, downloads, functions
-from .naming import invalid, not_found
+from .naming import denied, invalid, not_found
 
 Json = dict[str, Any]
 MAX_LAYERS = 5
-_ARN = re.compile(r"^arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:(?P<name>[A-Za-z0-9_-]+):(?P<version>\d+)$")
+_ARN = re.compile(
+    r"^arn:aws[a-z-]*:lambda:[a-z0-9-]+:(?P<account>\d{12}):layer:(?P<name>[A-Za-z0-9_-]+):(?P<version>\d+)$"
+)
 _LAYER = re.compile(r"^(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:)?(?P<name>[A-Za-z0-9_-]+)$")
 
 
@@ -29,7 +31,7 @@ async def publish_layer_version(ctx: Context, request: Json) -> Json:
     from .api import stamp, write
 
     def keep() -> code.Code:
-        return code.keep(ctx.platform, code.fetch(ctx.platform, request["Content"]))
+        return code.keep(ctx.platform, code.fetch(ctx.platform, ctx.account, request["Content"]))
 
     kept = await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, keep)
     name = _name(request["LayerName"])
@@ -116,6 +118,10 @@ def resolved(ctx: Context, arns: list[str]) -> list[Json]:
     found = []
     for text in arns:
         match = _ARN.match(text)
+        if match and match["account"] != ctx.account:
+            other = ctx.tx.rows.get("LayerVersion", match["account"], ctx.region, f"{match['name']}:{match['version']}")
+            if other is not None:
+                raise denied(ctx, text)
         row = ctx.get("LayerVersion", f"{match['name']}:{match['version']}") if match else None
         if row is None:
             raise invalid(f"Layer version {text} does not exist.")

@@ -22,6 +22,7 @@ class Named:
 
     name: str
     qualifier: str = ""
+    account: str = ""  # that the ARN names; empty for a name or a partial ARN
 
 
 def invalid(text: str) -> AwsError:
@@ -39,6 +40,16 @@ def not_found(text: str) -> AwsError:
     return coded("ResourceNotFoundException", text, 404, Type="User", Message=text)
 
 
+def denied(ctx: Context, resource: str) -> AwsError:
+    """A function of another account, whose policy does not let the caller in."""
+    return coded(
+        "AccessDeniedException",
+        f"User: {ctx.caller.arn} is not authorized to access the resource {resource} because no resource-based policy "
+        "allows it",
+        403,
+    )
+
+
 def parse(text: str, qualifier: str | None = None) -> Named:
     """What a FunctionName and a Qualifier mean together."""
     found = _NAME.match(text)
@@ -47,7 +58,7 @@ def parse(text: str, qualifier: str | None = None) -> Named:
     own = found["qualifier"] or ""
     if own and qualifier and own != qualifier:
         raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
-    return Named(found["name"], own or qualifier or "")
+    return Named(found["name"], own or qualifier or "", found["account"] or "")
 
 
 def arn(ctx: Context, name: str, qualifier: str = "") -> str:
@@ -58,6 +69,8 @@ def arn(ctx: Context, name: str, qualifier: str = "") -> str:
 def find(ctx: Context, text: str, qualifier: str | None = None) -> tuple[Row, Named]:
     """The function itself; AWS's error when it is missing."""
     named = parse(text, qualifier)
+    if named.account not in ("", ctx.account):
+        raise denied(ctx, text)
     if (row := ctx.get("Function", named.name)) is None:
         raise not_found(f"Function not found: {arn(ctx, named.name, named.qualifier)}")
     return row, named

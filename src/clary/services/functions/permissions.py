@@ -8,6 +8,7 @@ import uuid
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ...provider.caller import Caller
 from ...provider.context import Context
 from ...provider.errors import AwsError
 from ...store.rows import Row
@@ -105,20 +106,33 @@ def _no_policy() -> AwsError:
     return not_found("The resource you requested does not exist.")
 
 
-def allows(row: Row, qualifier: str, service: str, source_arn: str, action: str = "lambda:InvokeFunction") -> bool:
-    """Whether the policy lets a service invoke the function on behalf of a source."""
+def allows(row: Row, qualifier: str, service: str, source_arn: str, source_account: str) -> bool:
+    """Return whether the policy lets a service invoke the function for a source, which an account owns."""
     for statement in _scope(row, qualifier):
         principal = statement["Principal"]
         if principal != "*" and principal.get("Service") != service:
             continue
-        if statement["Action"] not in (action, "lambda:*"):
+        if statement["Action"] not in ("lambda:InvokeFunction", "lambda:*"):
             continue
         conditions = statement.get("Condition", {})
-        if conditions.get("StringEquals", {}).get("AWS:SourceAccount", row.account) != row.account:
+        if conditions.get("StringEquals", {}).get("AWS:SourceAccount", source_account) != source_account:
             continue
         wanted = conditions.get("ArnLike", {}).get("AWS:SourceArn")
         if wanted is None or arn_like(wanted, source_arn):
             return True
+    return False
+
+
+def admits(row: Row, qualifier: str, caller: Caller, action: str = "lambda:InvokeFunction") -> bool:
+    """Return whether a caller may invoke the function: its own account may, others as the policy names them."""
+    if caller.account == row.account:
+        return True
+    principals = ("*", f"arn:aws:iam::{caller.account}:root", caller.arn)
+    for statement in _scope(row, qualifier):
+        principal = statement["Principal"]
+        named = principal if isinstance(principal, str) else principal.get("AWS")
+        if named in principals and statement["Action"] in (action, "lambda:*") and "Condition" not in statement:
+            return bool(caller.account)
     return False
 
 

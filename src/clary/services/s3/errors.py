@@ -6,6 +6,7 @@ from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
+from ...store import border
 from ...store.object import Bucket, Object
 from ...store.object_rows import ObjectRows
 
@@ -36,19 +37,23 @@ def rows(ctx: Context) -> ObjectRows:
     return ObjectRows(ctx.tx.direct)
 
 
-def bucket(ctx: Context, found: ObjectRows, request: dict[str, Any], name: str | None = None) -> Bucket:
-    """The bucket that a request names, checked against its expected owner."""
-    name = name or request["Bucket"]
-    return usable(ctx, found.bucket(name), request, name)
+def bucket(ctx: Context, found: ObjectRows, request: dict[str, Any], reads: bool | None = None) -> Bucket:
+    """Return the bucket that a request names, checked as ``usable`` does."""
+    name = request["Bucket"]
+    return usable(ctx, found.bucket(name), request, name, reads)
 
 
-def usable(ctx: Context, home: Bucket | None, request: dict[str, Any], name: str) -> Bucket:
-    """A bucket that is there, of the expected owner, and the caller's."""
+def usable(ctx: Context, home: Bucket | None, request: dict[str, Any], name: str, reads: bool | None = None) -> Bucket:
+    """Return a bucket that exists, has the expected owner, and that the caller may use.
+
+    Without ``reads`` the HTTP method says whether it is read or written.
+    """
     if home is None:
         raise no_such_bucket(name)
     check_owner(home, request.get("ExpectedBucketOwner"))
-    public = home.documents.get("PublicRead") and ctx.http.method in ("GET", "HEAD")
-    if not public and (ctx.caller.anonymous or ctx.caller.account != home.account):
+    reads = ctx.http.method in ("GET", "HEAD") if reads is None else reads
+    account = "" if ctx.caller.anonymous else ctx.caller.account
+    if not (border.readable if reads else border.writable)(home, account):
         raise coded("AccessDenied", "Access Denied", 403)
     return home
 

@@ -21,6 +21,7 @@ from ...control.loop import Outcome
 from ...provider.context import Context, context_of
 from ...provider.errors import AwsError
 from ...provider.platform import Platform
+from ...store.object import Bucket
 from ...store.object_events import DOCUMENT, FUNCTIONS, KIND
 from ...store.object_rows import ObjectRows
 from ...store.rows import Row
@@ -60,7 +61,7 @@ def put_bucket_notification_configuration(ctx: Context, request: Json) -> None:
     _check(rules)
     if not request.get("SkipDestinationValidation"):
         for rule in rules:
-            _check_function(ctx, home.name, rule["LambdaFunctionArn"])
+            _check_function(ctx, home, rule["LambdaFunctionArn"])
     kept = {**wanted, FUNCTIONS: rules} if rules else {k: v for k, v in wanted.items() if k != FUNCTIONS}
     found.save_bucket(replace(home, documents={**home.documents, DOCUMENT: kept}))
 
@@ -92,20 +93,19 @@ def _check(rules: list[Json]) -> None:
         raise invalid_argument("Same ID used for multiple configurations", ArgumentName="Id")
 
 
-def _check_function(ctx: Context, name: str, arn: str) -> None:
+def _check_function(ctx: Context, home: Bucket, arn: str) -> None:
     try:
         found = target(ctx, arn)
     except AwsError:
         text = "The destination Lambda function does not exist"
         raise invalid_argument(_REFUSED, ArgumentName=arn, ArgumentValue=text) from None
-    if not _may(found, name):
+    if not _may(found, home):
         text = "Not authorized to invoke function [" + arn + "]"
         raise invalid_argument(_REFUSED, ArgumentName=arn, ArgumentValue=text)
 
 
-def _may(found: Target, name: str) -> bool:
-    qualifier = found.arn.removeprefix(found.base.arn).lstrip(":")
-    return allows(found.base, qualifier, "s3.amazonaws.com", f"arn:aws:s3:::{name}")
+def _may(found: Target, home: Bucket) -> bool:
+    return allows(found.base, found.qualifier, "s3.amazonaws.com", f"arn:aws:s3:::{home.name}", home.account)
 
 
 def _filters(rule: Json) -> list[Json]:
@@ -161,14 +161,13 @@ class ObjectEventReconciler:
                 except AwsError as error:
                     log.warning("%s of %s is not told to %s: %s", row.spec["event"], row.spec["bucket"], arn, error)
                     continue
-                if _may(found, row.spec["bucket"]):
+                if home is not None and _may(found, home):
                     calls.append((found, rule["Id"], {"Records": [_message(row, rule["Id"])]}))
                 else:
                     log.warning("%s of %s is not told to %s: its policy forbids it", row.spec["event"], row.spec["bucket"], arn)  # fmt: skip
         for found, rule_id, message in calls:
-            qualifier = found.arn.removeprefix(found.base.arn).lstrip(":")
             payload = orjson.dumps(message).decode()
-            call = {"FunctionName": found.base.name, "Qualifier": qualifier, "Payload": payload}
+            call = {"FunctionName": found.base.name, "Qualifier": found.qualifier, "Payload": payload}
             # the same id if control dies before the event is forgotten: then the call is queued already
             enqueue(self._platform, found.base, call, str(uuid.uuid5(uuid.NAMESPACE_OID, f"{row.name}:{rule_id}")))
 

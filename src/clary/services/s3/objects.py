@@ -281,7 +281,7 @@ def source_of(ctx: Context, found: ObjectRows, request: Json) -> Object:
         "VersionId": version,
         "ExpectedBucketOwner": request.get("ExpectedSourceBucketOwner"),
     }
-    bucket(ctx, found, {k: v for k, v in named.items() if v is not None})
+    bucket(ctx, found, {k: v for k, v in named.items() if v is not None}, reads=True)
     source = visible(found.get(name, key, version), {k: v for k, v in named.items() if v is not None})
     prefix = "CopySource"
     check_read(

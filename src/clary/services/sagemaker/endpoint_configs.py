@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import ValidationException
 from ...provider.pages import page
@@ -29,6 +30,7 @@ def create_endpoint_config(ctx: Context, request: Json) -> Json:
     arn = ctx.arn("sagemaker", f"endpoint-config/{name.lower()}")
     if ctx.get("EndpointConfig", name) is not None:
         raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
+    check_role(ctx, request.get("ExecutionRoleArn"))
     variants = request["ProductionVariants"]
     shadows = request.get("ShadowProductionVariants") or []
     if shadows and (len(shadows) > 1 or len(variants) > 1):

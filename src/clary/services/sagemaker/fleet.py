@@ -29,7 +29,7 @@ from ...serving import frames
 from ...serving.container_http import PORT
 from ...settings import DEFAULT_PORT
 from ...sockets import exactly
-from ...store.object import NoSuchBucket, NoSuchObject, split_uri
+from ...store.object import Forbidden, NoSuchObject, Unreachable, split_uri
 from ...store.rows import Row
 from . import models, own_images, packages
 from .images import resolve, script
@@ -213,7 +213,7 @@ def stage(platform: Platform, row: Row, fleet: Json, cancel: threading.Event) ->
         for part, container in enumerate(variant["Containers"]):
             target = models_folder(platform, row, fleet, variant, part)
             if not target.exists():
-                _stage_container(platform, container, variant, target, cancel)
+                _stage_container(platform, row.account, container, variant, target, cancel)
 
 
 def models_folder(platform: Platform, row: Row, fleet: Json, variant: Json, part: int) -> Path:
@@ -238,29 +238,37 @@ def library_folder(platform: Platform, row: Row, fleet: Json, variant: Json) -> 
     return root(platform, row, fleet) / "library" / name
 
 
-def stage_model(platform: Platform, uri: str, folder: Path) -> None:
-    """One model of many, whole or not at all."""
+def stage_model(platform: Platform, account: str, uri: str, folder: Path) -> None:
+    """Fetch one model of many as an account, whole or not at all."""
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     (aside / "model").mkdir(parents=True)
-    _fetch_archive(platform, uri, aside / "model")
+    _fetch_archive(platform, account, uri, aside / "model")
     with contextlib.suppress(OSError):  # there already
         os.rename(aside, folder)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _stage_container(platform: Platform, container: Json, variant: Json, target: Path, cancel: threading.Event) -> None:
+def _stage_container(
+    platform: Platform, account: str, container: Json, variant: Json, target: Path, cancel: threading.Event
+) -> None:
     aside, role = target.with_name(f".{target.name}.new"), variant["Role"]
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        _fetch(platform, container, aside)
-    except (NoSuchBucket, NoSuchObject):
+        _fetch(platform, account, container, aside)
+    except Forbidden:
+        raise ArtifactError(
+            f'Could not access model data at {_url(container)}. Please ensure that the role "{role}" exists and that its trust '
+            'relationship policy allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". Also '
+            f'ensure that the role has "s3:GetObject" permissions and that the object is located in the same account. (AccessDenied)'
+        ) from None
+    except Unreachable:
         raise ArtifactError(
             f'Could not find model data at {_url(container)}. Please ensure that the role "{role}" exists and that '
             "the object exists at the S3 URI."
         ) from None
-    runtime = resolve(platform, container["Image"])
+    runtime = resolve(platform, account, container["Image"])
     if runtime.image:
         try:
             own_images.ensure(platform, runtime.image)
@@ -318,13 +326,13 @@ def _url(container: Json) -> str:
     return str(source.get("S3Uri") or container.get("ModelDataUrl"))
 
 
-def _fetch(platform: Platform, container: Json, target: Path) -> None:
+def _fetch(platform: Platform, account: str, container: Json, target: Path) -> None:
     if container.get("Mode") != "MultiModel":
-        _fetch_model(platform, container, target)
+        _fetch_model(platform, account, container, target)
     directory = (container.get("Environment") or {}).get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if directory.startswith("s3://") and not (target / "code").exists():
         archive = target / ".code"
-        platform.objects.copy_to(platform.objects.find(*split_uri(directory)), archive)
+        platform.objects.copy_to(platform.objects.of(account).find(*split_uri(directory)), archive)
         try:
             unpack(archive, target / "code")
         except ArchiveError as error:
@@ -333,13 +341,13 @@ def _fetch(platform: Platform, container: Json, target: Path) -> None:
             archive.unlink()
 
 
-def _fetch_model(platform: Platform, container: Json, target: Path) -> None:
+def _fetch_model(platform: Platform, account: str, container: Json, target: Path) -> None:
     source = (container.get("ModelDataSource") or {}).get("S3DataSource")
     if source is None:
         return
     bucket, key = split_uri(source["S3Uri"])
     if source["S3DataType"] == "S3Prefix":
-        found = [o for o in platform.objects.under(bucket, key) if not o.key.endswith("/")]
+        found = [o for o in platform.objects.of(account).under(bucket, key) if not o.key.endswith("/")]
         if not found:
             raise NoSuchObject(source["S3Uri"])
         for item in found:
@@ -348,14 +356,14 @@ def _fetch_model(platform: Platform, container: Json, target: Path) -> None:
             platform.objects.copy_to(item, path)
         return
     if source.get("CompressionType") == "None":
-        platform.objects.copy_to(platform.objects.find(bucket, key), _below(target, key.rpartition("/")[2]))
+        platform.objects.copy_to(platform.objects.of(account).find(bucket, key), _below(target, key.rpartition("/")[2]))
         return
-    _fetch_archive(platform, source["S3Uri"], target)
+    _fetch_archive(platform, account, source["S3Uri"], target)
 
 
-def _fetch_archive(platform: Platform, uri: str, target: Path) -> None:
+def _fetch_archive(platform: Platform, account: str, uri: str, target: Path) -> None:
     archive = target / ".archive"
-    platform.objects.copy_to(platform.objects.find(*split_uri(uri)), archive)
+    platform.objects.copy_to(platform.objects.of(account).find(*split_uri(uri)), archive)
     try:
         unpack(archive, target)
     except ArchiveError as error:
@@ -379,7 +387,7 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
     variant, container = slot.variant, slot.container
     if digest := image_digest(platform, row, fleet, slot):
         return _container(platform, row, fleet, slot, own_images.ensure(platform, digest))
-    runtime = resolve(platform, container["Image"])
+    runtime = resolve(platform, row.account, container["Image"])
     environment = base_environment(platform, row, variant["Role"], _SECONDS)
     environment |= {
         "CLARY_SOCKET": "/run/clary/s", "CLARY_IMAGE_TAG": runtime.tag, "CLARY_ALGORITHM": runtime.name,

@@ -84,12 +84,25 @@ class Runtime:
         return self.algorithm.serve if self.algorithm else ""
 
 
-def resolve(platform: Platform, uri: str) -> Runtime:
-    """What runs an image: the image itself, where a user pushed it here, else one of Clary's runtimes."""
-    match = _URI.match(uri)
-    if match is not None and (digest := _pushed(platform, uri, match)):
-        return Runtime("container", match["tag"] or "latest", image=digest)
-    return runtime_of(uri)
+def resolve(platform: Platform, account: str, uri: str) -> Runtime:
+    """Return what runs an account's image: the image that it pushed here, else one of Clary's runtimes.
+
+    ValidationException if there is neither, or if the image is in another account's repository.
+    """
+    match, pushed = _URI.match(uri), ""
+    if match is not None:
+        pushed, owner = _pushed(platform, account, uri, match)
+        if pushed and owner == account:
+            return Runtime("container", match["tag"] or "latest", image=pushed)
+    try:
+        return runtime_of(uri)
+    except ValidationException:
+        if not pushed:
+            raise
+    raise ValidationException(
+        f"The repository of your image {uri} does not grant ecr:GetDownloadUrlForLayer, ecr:BatchGetImage, "
+        "ecr:BatchCheckLayerAvailability permission to sagemaker.amazonaws.com service principal."
+    )
 
 
 def runtime_of(uri: str) -> Runtime:
@@ -114,18 +127,17 @@ def runtime_of(uri: str) -> Runtime:
     )
 
 
-def _pushed(platform: Platform, uri: str, match: re.Match[str]) -> str:
-    """The digest of the image that a user pushed under this name; empty where the repository is none of the user's."""
+def _pushed(platform: Platform, account: str, uri: str, match: re.Match[str]) -> tuple[str, str]:
+    """Return the digest of the image that was pushed under this name, and the repository's account; empty if none."""
     reference = match["digest"] or match["tag"] or "latest"
-    account = platform.settings.account
     with platform.database.read() as tx:
         repository = own_images.repository(tx, match["registry"] or "", match["repository"], account)
         if repository is None:
-            return ""
+            return "", ""
         row = locate(tx, repository, reference)
-    if row is None:
+    if row is None and repository.account == account:
         raise ValidationException(f"Requested image {uri} not found.")
-    return digest_of(row)
+    return digest_of(row) if row else "absent", repository.account
 
 
 def _install(what: str, modules: list[str], extra: str) -> str:

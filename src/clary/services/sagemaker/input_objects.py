@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...provider.platform import Platform
-from ...store.object import NoSuchBucket, Object, split_uri
+from ...store.object import Forbidden, NoSuchBucket, Object, split_uri
+from ...store.objects import AccountObjects
 
 Json = dict[str, Any]
 
@@ -24,14 +25,19 @@ class Item:
     source: Object
 
 
-def list_items(platform: Platform, name: str, source: Json) -> list[Item]:
-    """A channel's objects with their paths; InputError when there are none."""
-    uri = source["S3Uri"]
+def list_items(platform: Platform, account: str, name: str, source: Json) -> list[Item]:
+    """Return a channel's objects with their paths, as far as the account may read them; InputError if there are none."""
+    uri, objects = source["S3Uri"], platform.objects.of(account)
     try:
         bucket, key = split_uri(uri)
         if source["S3DataType"] == "ManifestFile":
-            return _manifest(platform, bucket, key)
-        found = platform.objects.under(bucket, key)
+            return _manifest(platform, objects, bucket, key)
+        found = objects.under(bucket, key)
+    except Forbidden as error:
+        raise InputError(
+            f"ClientError: Data download failed: AccessDenied (403): {error} (channel {name}). Please ensure that the role "
+            "has s3:ListBucket and s3:GetObject permissions on the bucket."
+        ) from None
     except NoSuchBucket as error:
         raise InputError(
             f"ClientError: Data download failed: NoSuchBucket (404): The bucket {error} of channel {name} does not exist."
@@ -57,11 +63,13 @@ def relative(key: str, prefix: str) -> str:
     return key[prefix.rfind("/") + 1 :]
 
 
-def _manifest(platform: Platform, bucket: str, key: str) -> list[Item]:
+def _manifest(platform: Platform, objects: AccountObjects, bucket: str, key: str) -> list[Item]:
     try:
-        entries = json.loads(platform.objects.read(platform.objects.find(bucket, key)))
+        entries = json.loads(platform.objects.read(objects.find(bucket, key)))
         base_bucket, base_key = split_uri(entries[0]["prefix"])
         names = [str(e) for e in entries[1:]]
+    except Forbidden:
+        raise
     except LookupError:
         raise InputError(
             f"ClientError: Data download failed: the manifest s3://{bucket}/{key} does not exist."
@@ -74,7 +82,9 @@ def _manifest(platform: Platform, bucket: str, key: str) -> list[Item]:
     items: list[Item] = []
     for name in names:
         try:
-            items.append(Item(name, platform.objects.find(base_bucket, base_key + name)))
+            items.append(Item(name, objects.find(base_bucket, base_key + name)))
+        except Forbidden:
+            raise
         except LookupError:
             raise InputError(
                 f"ClientError: Data download failed: the manifest names s3://{base_bucket}/{base_key}{name}, which does not exist."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import ValidationException
 from ...provider.pages import page
@@ -39,11 +40,12 @@ def create_model(ctx: Context, request: Json) -> Json:
         raise ValidationException(f'Cannot create already existing model "{arn}".')
     if ("PrimaryContainer" in request) == bool(request.get("Containers")):
         raise ValidationException("One of PrimaryContainer or Containers must be specified, and not both.")
+    check_role(ctx, request.get("ExecutionRoleArn"))
     spec = {k: v for k, v in request.items() if k not in ("Tags", "ModelName")}
     if "PrimaryContainer" in spec:
-        spec["PrimaryContainer"] = completed(ctx.platform, spec["PrimaryContainer"])
+        spec["PrimaryContainer"] = completed(ctx.platform, ctx.account, spec["PrimaryContainer"])
     else:
-        spec["Containers"] = [completed(ctx.platform, c) for c in spec["Containers"]]
+        spec["Containers"] = [completed(ctx.platform, ctx.account, c) for c in spec["Containers"]]
         _check_pipeline(spec)
     spec.setdefault("EnableNetworkIsolation", False)
     ctx.tx.rows.add(Row("Model", ctx.account, ctx.region, name, arn, spec))
@@ -72,21 +74,21 @@ def hostnames(row: Row) -> list[str]:
     return [c.get("ContainerHostname") or f"container-{n}" for n, c in enumerate(found, 1)]
 
 
-def _check_image(platform: Platform, container: Json) -> None:
-    runtime = resolve(platform, container["Image"])
+def _check_image(platform: Platform, account: str, container: Json) -> None:
+    runtime = resolve(platform, account, container["Image"])
     many = container.get("Mode") == "MultiModel"
     if runtime.image and many and own_images.labels(platform, runtime.image).get(_MANY) != "true":
         text = f"Your Ecr Image {container['Image']} does not contain required {_MANY}=true Docker label(s)."
         raise ValidationException(text)
 
 
-def completed(platform: Platform, container: Json) -> Json:
+def completed(platform: Platform, account: str, container: Json) -> Json:
     """A container as Describe shows it: defaults filled in, the URL also as a data source."""
     if "Image" not in container:
         raise ValidationException(
             "A container needs an Image; model packages and inference specifications are not served yet."
         )
-    _check_image(platform, container)
+    _check_image(platform, account, container)
     shown: Json = {"Mode": "SingleModel", **container}
     environment = shown.get("Environment") or {}
     if sum(len(k.encode()) + len(v.encode()) for k, v in environment.items()) > 32 << 10:

@@ -230,9 +230,11 @@ class Server:
             return call
         if kind == "AWS_IAM":
             try:
-                signed(request, call.body)
+                caller = signed(request, call.body)
             except AwsError:
                 raise Refused(403, "Forbidden") from None
+            if caller.account != call.account:
+                raise Refused(403, "Forbidden")
             return call
         authorizer = served["authorizers"].get(route.get("AuthorizerId", ""))
         if authorizer is None:

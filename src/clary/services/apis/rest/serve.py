@@ -202,6 +202,8 @@ class Server:
                 caller = signed(request, call.body)
             except AwsError as error:
                 raise Refused("INVALID_SIGNATURE", error.message) from None
+            if caller.account != call.account:
+                raise Refused("ACCESS_DENIED", f"User: {caller.arn} is not authorized to access this resource")
             call.authorizer = {"principalId": caller.user_id}
         if kind not in ("CUSTOM", "COGNITO_USER_POOLS"):
             return

@@ -25,7 +25,7 @@ from ....store.async_requests import AsyncRequest, AsyncRequests
 from ....store.database import Transaction
 from ....store.logs import StreamKey, milliseconds
 from ....store.metrics import MINUTE, MetricKey, MetricRows, Statistics
-from ....store.object import NoSuchBucket, NoSuchObject, split_uri
+from ....store.object import Forbidden, Unreachable, split_uri
 from ....store.rows import Row
 from .. import fleet as fleets
 from ..replica_call import Body, Caller
@@ -182,7 +182,7 @@ class Dispatcher:
         metrics: dict[str, tuple[str, float]] = {"TimeInBacklog": ("Milliseconds", (began - request.received) * 1e3)}
         reason, answer, content_type = "", b"", "text/plain"
         try:
-            with self._input(request, metrics) as body:
+            with self._input(place.row.account, request, metrics) as body:
                 status, content_type, answer = self._call(request, place, body, metrics)
             if not 200 <= status < 300:
                 kind = "client" if status < 500 else "server"
@@ -190,13 +190,13 @@ class Dispatcher:
                 raise _Failed(
                     "InvocationFailures", f'Received {kind} error ({status}) from model with message "{words}"', answer
                 )
-            self._store(record["output"], answer, content_type, metrics)
+            self._store(place.row.account, record["output"], answer, content_type, metrics)
         except _Failed as error:
             reason = str(error)
             metrics[error.metric] = ("None", 1.0)
             answer = error.answer if error.answer is not None else reason.encode()
             with contextlib.suppress(_Failed):
-                self._store(record["failure"], answer, "text/plain", {})
+                self._store(place.row.account, record["failure"], answer, "text/plain", {})
         except ConnectionError as error:
             self._tries[request.id] += 1
             if self._tries[request.id] < _TRIES:
@@ -204,7 +204,7 @@ class Dispatcher:
             reason = f"the model's process ended each of {_TRIES} times while it worked on the request: {error}"
             metrics["InvocationFailures"] = ("None", 1.0)
             with contextlib.suppress(_Failed):
-                self._store(record["failure"], reason.encode(), "text/plain", {})
+                self._store(place.row.account, record["failure"], reason.encode(), "text/plain", {})
         self._tries.pop(request.id, None)
         self._tell(request, place, content_type, answer, reason, metrics)
         metrics["TotalProcessingTime"] = ("Milliseconds", (now() - request.received) * 1e3)
@@ -218,7 +218,7 @@ class Dispatcher:
         self._platform.database.attempt(done)
 
     @contextlib.contextmanager
-    def _input(self, request: AsyncRequest, metrics: dict[str, tuple[str, float]]) -> Iterator[Body]:
+    def _input(self, account: str, request: AsyncRequest, metrics: dict[str, tuple[str, float]]) -> Iterator[Body]:
         """What the model is sent; what lies in S3 is read while it is sent."""
         record = request.request
         if now() > request.received + record["ttl"]:
@@ -228,17 +228,17 @@ class Dispatcher:
             return
         began = time.perf_counter()
         try:
-            found = self._platform.objects.find(*split_uri(record["input"]))
+            found = self._platform.objects.of(account).find(*split_uri(record["input"]))
             if found.size > MAX_INPUT:
                 raise _Failed(
                     "RequestDownloadFailures",
                     f"The input {record['input']} has {found.size} bytes; at most {MAX_INPUT} are taken.",
                 )
             file = self._platform.objects.open(found)
-        except (NoSuchBucket, NoSuchObject):
+        except Unreachable as error:
+            reason = "AccessDenied (403)" if isinstance(error, Forbidden) else "there is no such object"
             raise _Failed(
-                "RequestDownloadFailures",
-                f"Failed to download the input {record['input']}: there is no such object.",
+                "RequestDownloadFailures", f"Failed to download the input {record['input']}: {reason}."
             ) from None
         metrics["RequestDownloadLatency"] = ("Microseconds", (time.perf_counter() - began) * 1e6)
         with file:
@@ -262,13 +262,18 @@ class Dispatcher:
             caller.close()
             metrics["ModelLatency"] = ("Microseconds", (time.perf_counter() - began) * 1e6)
 
-    def _store(self, uri: str, data: bytes, content_type: str, metrics: dict[str, tuple[str, float]]) -> None:
+    def _store(
+        self, account: str, uri: str, data: bytes, content_type: str, metrics: dict[str, tuple[str, float]]
+    ) -> None:
         began = time.perf_counter()
         bucket, key = split_uri(uri)
         try:
-            self._platform.objects.put_file(bucket, key, io.BytesIO(data), content_type or "binary/octet-stream")
-        except NoSuchBucket:
-            raise _Failed("ResponseUploadFailures", f"Failed to store {uri}: there is no such bucket.") from None
+            self._platform.objects.of(account).put_file(
+                bucket, key, io.BytesIO(data), content_type or "binary/octet-stream"
+            )
+        except Unreachable as error:
+            reason = "AccessDenied (403)" if isinstance(error, Forbidden) else "there is no such bucket"
+            raise _Failed("ResponseUploadFailures", f"Failed to store {uri}: {reason}.") from None
         metrics["ResponseUploadLatency"] = ("Microseconds", (time.perf_counter() - began) * 1e6)
 
     # ---- who is told -----------------------------------------------------------------------------------------------

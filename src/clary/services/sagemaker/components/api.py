@@ -92,7 +92,7 @@ def _fleet(ctx: Context, number: int, host: Json, specification: Json, copies: i
             "ModelDataUrl": own.get("ArtifactUrl"),
             "Environment": own.get("Environment"),
         }
-        container = models.completed(ctx.platform, {k: v for k, v in given.items() if v is not None})
+        container = models.completed(ctx.platform, ctx.account, {k: v for k, v in given.items() if v is not None})
         its = {
             "VariantName": name, "Weight": 1.0, "Count": copies, "InstanceType": kind, "Direct": False,
             "Containers": [{**container, "ContainerHostname": "primary"}], "Role": host["Role"],

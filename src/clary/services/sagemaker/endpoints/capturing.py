@@ -21,7 +21,7 @@ import orjson
 from ....control.chores import repeated
 from ....provider.platform import Platform
 from ....serving import frames
-from ....store.object import NoSuchBucket, split_uri
+from ....store.object import Unreachable, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,12 @@ def ingest(platform: Platform, folder: Path) -> int:
             (text, _), *items = found
             head = orjson.loads(text)
             bucket, key = _key(path.name, head, EXACT)
-            platform.objects.put_file(
-                bucket, key, io.BytesIO(_exact(head, data[:end], items)), "application/octet-stream"
-            )
+            objects = platform.objects.of(head["variant"][0])
+            objects.put_file(bucket, key, io.BytesIO(_exact(head, data[:end], items)), "application/octet-stream")
             if lines := _lines(path.name, head, items):
                 bucket, key = _key(path.name, head, AWS)
-                platform.objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
-        except (ValueError, KeyError, NoSuchBucket) as error:
+                objects.put_file(bucket, key, io.BytesIO(lines), "application/json")
+        except (ValueError, KeyError, Unreachable) as error:
             log.warning("captured data of %s is lost: %r", path.name, error)
         path.unlink()
     return len(paths)

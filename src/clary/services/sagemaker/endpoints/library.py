@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from ....provider.platform import Platform
-from ....store.object import NoSuchBucket, NoSuchObject, split_uri
+from ....store.object import Unreachable, split_uri
 from ....store.rows import Row
 from .. import fleet as fleets
 
@@ -140,8 +140,8 @@ class Librarian:
             row, its, which = found
             bucket, key = split_uri(which["Containers"][0]["ModelDataUrl"].rstrip("/") + "/" + model.lstrip("/"))
             try:
-                item = await asyncio.to_thread(self._platform.objects.find, bucket, key)
-            except (NoSuchBucket, NoSuchObject):
+                item = await asyncio.to_thread(self._platform.objects.of(row.account).find, bucket, key)
+            except Unreachable:
                 return {
                     "error": f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there is an "
                     "object located at the URL and that the role passed to CreateModel has permissions to download the model."
@@ -149,7 +149,7 @@ class Librarian:
             number = hashlib.sha256(f"{model}\0{item.etag}".encode()).hexdigest()[:32]
             shelf = self._shelf(fleets.library_folder(self._platform, row, its, which))
             if await shelf.lacks(number):
-                gone = await self._fetch(shelf, number, f"s3://{bucket}/{key}", [(i, asked) for i in idle])
+                gone = await self._fetch(shelf, row.account, number, f"s3://{bucket}/{key}", [(i, asked) for i in idle])
                 return {"id": number, "gone": gone} if gone else {"id": number}
             return {"id": number}
         except fleets.ArtifactError as error:
@@ -179,22 +179,26 @@ class Librarian:
             found = self._shelves[folder] = _Shelf(folder, int(self._platform.settings.models_gb * 1e9))
         return found
 
-    async def _fetch(self, shelf: _Shelf, number: str, uri: str, idle: list[tuple[str, float]]) -> list[str]:
+    async def _fetch(
+        self, shelf: _Shelf, account: str, number: str, uri: str, idle: list[tuple[str, float]]
+    ) -> list[str]:
         """Fetch a model; the ids of those that were removed for it."""
         folder = shelf.folder / number
         task = self._fetching.get(folder)
         if task is None:
-            task = self._fetching[folder] = asyncio.create_task(self._put(shelf, folder, uri, idle))
+            task = self._fetching[folder] = asyncio.create_task(self._put(shelf, account, folder, uri, idle))
             task.add_done_callback(lambda _: self._fetching.pop(folder, None))
         return await asyncio.shield(task)
 
-    async def _put(self, shelf: _Shelf, folder: Path, uri: str, idle: list[tuple[str, float]]) -> list[str]:
+    async def _put(
+        self, shelf: _Shelf, account: str, folder: Path, uri: str, idle: list[tuple[str, float]]
+    ) -> list[str]:
         try:
-            await asyncio.to_thread(fleets.stage_model, self._platform, uri, folder)
+            await asyncio.to_thread(fleets.stage_model, self._platform, account, uri, folder)
         except OSError as error:
             if error.errno != errno.ENOSPC or not (gone := await shelf.remove(idle, 0)):
                 raise
-            await asyncio.to_thread(fleets.stage_model, self._platform, uri, folder)
+            await asyncio.to_thread(fleets.stage_model, self._platform, account, uri, folder)
         else:
             gone = []
         await shelf.add(folder.name)

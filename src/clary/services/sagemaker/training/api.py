@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....clock import now
+from ....provider.border import check_role
 from ....provider.context import Context
 from ....provider.errors import ResourceInUse, ValidationException
 from ....provider.pages import page
@@ -39,9 +40,9 @@ def create_training_job(ctx: Context, request: Json) -> Json:
             f"already exists ({arn})"
         )
     spec = {k: v for k, v in request.items() if k != "Tags"}
-    _check(ctx.platform, spec)
+    _check(ctx, spec)
     spec.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
-    spec["AlgorithmSpecification"] = implicit(ctx.platform, spec)
+    spec["AlgorithmSpecification"] = implicit(ctx.platform, ctx.account, spec)
     spec["OutputDataConfig"].setdefault("CompressionType", "GZIP")
     for flag in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         spec.setdefault(flag, False)
@@ -55,7 +56,7 @@ def create_training_job(ctx: Context, request: Json) -> Json:
     return {"TrainingJobArn": arn}
 
 
-def _check(platform: Platform, spec: Json) -> None:
+def _check(ctx: Context, spec: Json) -> None:
     """What AWS refuses although each value alone is valid."""
     algorithm = spec.get("AlgorithmSpecification")
     if algorithm is None:
@@ -66,7 +67,8 @@ def _check(platform: Platform, spec: Json) -> None:
         )
     if "AlgorithmName" in algorithm:
         raise ValidationException("Clary has no algorithm resources or marketplace; give a TrainingImage.")
-    resolve(platform, algorithm["TrainingImage"])
+    check_role(ctx, spec["RoleArn"])
+    resolve(ctx.platform, ctx.account, algorithm["TrainingImage"])
     resources = spec.get("ResourceConfig")
     if resources is None:
         raise ValidationException("Invalid request: ResourceConfig is required for a training job.")

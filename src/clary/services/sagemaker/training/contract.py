@@ -132,7 +132,7 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
     algorithm = row.spec["AlgorithmSpecification"]
     if digest := image_digest(host):
         return _container(platform, row, all_hosts, host, own_images.ensure(platform, digest))
-    runtime = resolve(platform, algorithm["TrainingImage"])
+    runtime = resolve(platform, row.account, algorithm["TrainingImage"])
     entry, arguments = algorithm.get("ContainerEntrypoint"), algorithm.get("ContainerArguments") or []
     addresses = _addresses(row, all_hosts)
     environment = {

@@ -15,7 +15,7 @@ from ....executors.archives import ArchiveError, unpack
 from ....executors.local import sweep
 from ....executors.spec import ProcessSpec
 from ....provider.platform import Platform
-from ....store.object import NoSuchBucket, Object, split_uri
+from ....store.object import Forbidden, NoSuchBucket, Object, split_uri
 from ....store.rows import Row
 from .. import own_images, packages
 from ..images import resolve
@@ -33,6 +33,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     root = all_hosts[0].folder.parent
     if (root / STAGED).exists():
         return
+    _check_output(platform, row)
     sweep(root)
     root.mkdir(parents=True)
     for host in all_hosts:
@@ -43,7 +44,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     if row.spec.get("CheckpointConfig"):
         for host in all_hosts:
             _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
-    image = resolve(platform, row.spec["AlgorithmSpecification"]["TrainingImage"])
+    image = resolve(platform, row.account, row.spec["AlgorithmSpecification"]["TrainingImage"])
     if image.image:  # a script's toolkit, if it has one, does the rest itself
         _unpack_image(platform, image.image, root)
     else:
@@ -58,6 +59,14 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     (root / STAGED).touch()
 
 
+def _check_output(platform: Platform, row: Row) -> None:
+    """Raise InputError if the results could not be stored: before the job has run rather than after."""
+    places = [row.spec["OutputDataConfig"]["S3OutputPath"], (row.spec.get("CheckpointConfig") or {}).get("S3Uri")]
+    for uri in filter(None, places):
+        if platform.objects.of(row.account).forbidden(split_uri(uri)[0]):
+            raise InputError(f"ClientError: AccessDenied (403): the role {row.spec['RoleArn']} may not write to {uri}.")
+
+
 def _fetch_code(platform: Platform, row: Row, all_hosts: list[Host]) -> None:
     """Script mode: the source archive that the SDK uploaded, unpacked where the program is run."""
     text = (row.spec.get("HyperParameters") or {}).get("sagemaker_submit_directory", "")
@@ -66,7 +75,11 @@ def _fetch_code(platform: Platform, row: Row, all_hosts: list[Host]) -> None:
         _unpack_channel(uri, all_hosts)
         return
     try:
-        found = platform.objects.find(*split_uri(uri))
+        found = platform.objects.of(row.account).find(*split_uri(uri))
+    except Forbidden:
+        raise InputError(
+            f"ClientError: The source archive {uri} (sagemaker_submit_directory) cannot be read: AccessDenied (403): Access Denied"
+        ) from None
     except (LookupError, ValueError):
         raise InputError(
             f"ClientError: The source archive {uri} (sagemaker_submit_directory) does not exist."
@@ -141,7 +154,7 @@ def _stage_channel(
             raise InputError(f"ClientError: Channel {name}: AugmentedManifestFile needs Pipe mode.")
         _feed_manifest(platform, row, channel, receiving)
         return
-    items = list_items(platform, name, source)
+    items = list_items(platform, row.account, name, source)
     if (seed := (channel.get("ShuffleConfig") or {}).get("Seed")) is not None:
         random.Random(seed).shuffle(items)
     sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
@@ -212,8 +225,10 @@ def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[
     source = channel["DataSource"]["S3DataSource"]
     bucket, key = split_uri(source["S3Uri"])
     try:
-        text = platform.objects.read(platform.objects.find(bucket, key)).decode()
+        text = platform.objects.read(platform.objects.of(row.account).find(bucket, key)).decode()
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except Forbidden:
+        raise InputError(f"ClientError: Data download failed: AccessDenied (403): {source['S3Uri']}") from None
     except LookupError:
         raise InputError(f"ClientError: Data download failed: the manifest {source['S3Uri']} does not exist.") from None
     except ValueError:
@@ -228,7 +243,7 @@ def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[
                 raise InputError(
                     f"ClientError: The manifest {source['S3Uri']} has a line without the attribute {name!r}."
                 )
-            records.append(_attribute(platform, name, line[name]))
+            records.append(_attribute(platform, row.account, name, line[name]))
     wrap = channel.get("RecordWrapperType", "None") == "RecordIO"
     seed = (channel.get("ShuffleConfig") or {}).get("Seed")
     sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
@@ -240,12 +255,14 @@ def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[
         _start_feeder(platform, row, channel, host, {"objects": flat, "gzip": False, "recordio": wrap, "seed": seed})
 
 
-def _attribute(platform: Platform, name: str, value: Any) -> list[Any]:
+def _attribute(platform: Platform, account: str, name: str, value: Any) -> list[Any]:
     """A record's source: files of the object that a ``-ref`` attribute names, or the attribute's own JSON text."""
     if not name.endswith("-ref"):
         return [{"text": json.dumps(value)}]
     try:
-        return _parts(platform, platform.objects.find(*split_uri(str(value))))
+        return _parts(platform, platform.objects.of(account).find(*split_uri(str(value))))
+    except Forbidden:
+        raise InputError(f"ClientError: Data download failed: AccessDenied (403): {value}") from None
     except (LookupError, ValueError):
         raise InputError(f"ClientError: The manifest refers to {value}, which does not exist.") from None
 
@@ -274,7 +291,9 @@ def _fetch_checkpoints(platform: Platform, row: Row, folder: Path, cancel: threa
     folder.mkdir(parents=True, exist_ok=True)
     try:
         bucket, key = split_uri(row.spec["CheckpointConfig"]["S3Uri"])
-        found = platform.objects.under(bucket, key)
+        found = platform.objects.of(row.account).under(bucket, key)
+    except Forbidden as error:
+        raise InputError(f"ClientError: The checkpoint location cannot be used: AccessDenied (403): {error}") from None
     except (NoSuchBucket, ValueError) as error:
         raise InputError(f"ClientError: The checkpoint location cannot be read: {error}") from None
     for item in (Item(relative(o.key, key), o) for o in found if not o.key.endswith("/")):

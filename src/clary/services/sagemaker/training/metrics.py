@@ -10,12 +10,12 @@ from ..images import resolve
 Json = dict[str, Any]
 
 
-def implicit(platform: Platform, spec: Json) -> Json:
+def implicit(platform: Platform, account: str, spec: Json) -> Json:
     """The algorithm specification with the definitions of its algorithm, unless the request brings its own."""
     chosen: Json = dict(spec["AlgorithmSpecification"])
     chosen.setdefault("TrainingInputMode", "File")
     chosen.setdefault("EnableSageMakerMetricsTimeSeries", False)
-    algorithm = resolve(platform, chosen["TrainingImage"]).algorithm
+    algorithm = resolve(platform, account, chosen["TrainingImage"]).algorithm
     if chosen.get("MetricDefinitions") or algorithm is None:
         return chosen
     if chosen.get("ContainerEntrypoint") or "sagemaker_program" in (spec.get("HyperParameters") or {}):

@@ -16,7 +16,7 @@ from ....control.shipping import escape
 from ....executors import files
 from ....executors.archives import gzipped
 from ....provider.platform import Platform
-from ....store.object import NoSuchBucket, split_uri
+from ....store.object import Forbidden, NoSuchBucket, split_uri
 from ....store.rows import Row
 from .contract import Host, checkpoint_folder, hosts
 
@@ -37,35 +37,40 @@ def model_uri(row: Row) -> str:
 def upload(platform: Platform, row: Row, keep_model: bool, cancel: threading.Event) -> Json:
     """Pack and store everything; what the job's status shows of it."""
     all_hosts = hosts(platform.settings, row)
-    if row.spec.get("CheckpointConfig"):
-        for host in all_hosts:
-            Mirror(platform, row, host).sync()
     roots = [h.ml for h in all_hosts]
     prefix = f"{row.spec['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{row.name}/output"
     try:
+        if row.spec.get("CheckpointConfig"):
+            for host in all_hosts:
+                Mirror(platform, row, host).sync()
         if keep_model:
             _store_model(platform, row, roots, prefix)
         if any(entry.file is not None for root in roots for entry in files.walk(root, "output/data")):
-            _store_archive(platform, roots, "output/data", f"{prefix}/output.tar.gz")
+            _store_archive(platform, row, roots, "output/data", f"{prefix}/output.tar.gz")
     except NoSuchBucket as error:
         raise OutputError(
             f"ClientError: Failed to upload the results: the bucket {error} of OutputDataConfig.S3OutputPath does not exist."
+        ) from None
+    except Forbidden as error:
+        raise OutputError(
+            f"ClientError: Failed to upload the results: AccessDenied (403): the role {row.spec['RoleArn']} may not write to "
+            f"{error}."
         ) from None
     return {"metrics": final_metrics(row, all_hosts)}
 
 
 def _store_model(platform: Platform, row: Row, roots: list[Path], prefix: str) -> None:
     if row.spec["OutputDataConfig"].get("CompressionType") != "NONE":
-        _store_archive(platform, roots, "model", f"{prefix}/model.tar.gz")
+        _store_archive(platform, row, roots, "model", f"{prefix}/model.tar.gz")
         return
     bucket, key = split_uri(f"{prefix}/model")
     for root in roots:
         for entry in files.walk(root, "model"):
             if entry.file is not None:
-                platform.objects.put_file(bucket, f"{key}/{entry.path}", entry.file)
+                platform.objects.of(row.account).put_file(bucket, f"{key}/{entry.path}", entry.file)
 
 
-def _store_archive(platform: Platform, roots: list[Path], folder: str, uri: str) -> None:
+def _store_archive(platform: Platform, row: Row, roots: list[Path], folder: str, uri: str) -> None:
     """All hosts' files of a folder in one archive, relative to it."""
     bucket, key = split_uri(uri)
     aside = platform.settings.folder / "runs" / f".{os.urandom(6).hex()}.tar.gz"
@@ -82,7 +87,7 @@ def _store_archive(platform: Platform, roots: list[Path], folder: str, uri: str)
                         entry.size, entry.mode = os.fstat(found.file.fileno()).st_size, 0o644
                         archive.addfile(entry, found.file)
         with open(aside, "rb") as file:
-            platform.objects.put_file(bucket, key, file, "application/x-gzip")
+            platform.objects.of(row.account).put_file(bucket, key, file, "application/x-gzip")
     finally:
         aside.unlink(missing_ok=True)
 
@@ -91,7 +96,7 @@ class Mirror:
     """One host's checkpoint folder, repeated in S3 – deletions too."""
 
     def __init__(self, platform: Platform, row: Row, host: Host):
-        self._platform = platform
+        self._objects = platform.objects.of(row.account)
         folder = checkpoint_folder(row, host)
         self._root = host.ml if folder.is_relative_to(host.ml) else folder
         self._relative = str(folder.relative_to(self._root))
@@ -110,9 +115,9 @@ class Mirror:
             info = os.fstat(entry.file.fileno())
             present[entry.path] = (info.st_size, info.st_mtime_ns)
             if self._known.get(entry.path) != present[entry.path]:
-                self._platform.objects.put_file(self._bucket, f"{self._prefix}/{entry.path}", entry.file)
+                self._objects.put_file(self._bucket, f"{self._prefix}/{entry.path}", entry.file)
         for name in self._known.keys() - present.keys():
-            self._platform.objects.delete(self._bucket, f"{self._prefix}/{name}")
+            self._objects.delete(self._bucket, f"{self._prefix}/{name}")
         if present != self._known:
             self._known = present
             aside = self._record.with_suffix(".new")

@@ -42,9 +42,12 @@ class _Refused(Exception):
 def run(platform: Platform, row: Row, cancel: threading.Event) -> None:
     """Transform every object of a job; TransformError when one of them failed."""
     try:
-        items = list_items(platform, "input", row.spec["TransformInput"]["DataSource"]["S3DataSource"])
+        items = list_items(platform, row.account, "input", row.spec["TransformInput"]["DataSource"]["S3DataSource"])
     except InputError as error:
         raise TransformError(str(error)) from None
+    for uri in filter(None, (row.spec["TransformOutput"]["S3OutputPath"], _capture_target(row))):
+        if platform.objects.of(row.account).forbidden(split_uri(uri)[0]):
+            raise TransformError(f"ClientError: AccessDenied (403): the job may not write to {uri}.")
     fleet = row.private["fleet"]
     instances = list(fleets.instances(platform, row, fleet))
     workers = [_Instance(platform, row, parts, cancel) for parts in instances]
@@ -65,6 +68,7 @@ class _Instance:
     def __init__(self, platform: Platform, row: Row, parts: tuple[fleets.Slot, ...], cancel: threading.Event):
         spec, slot = row.spec, parts[0]
         self._platform = platform
+        self._account = row.account
         self._cancel = cancel
         self._parts = parts
         self._split = spec["TransformInput"].get("SplitType", "None")
@@ -138,7 +142,7 @@ class _Instance:
             if self._cancel.is_set():
                 raise Cancelled
             key = "/".join(filter(None, (self._prefix, f"{item.path}.out")))
-            self._platform.objects.put_file(self._bucket, key, out, self._accept)
+            self._platform.objects.of(self._account).put_file(self._bucket, key, out, self._accept)
         return count, requests
 
     def _groups(self, item: Item) -> Iterator[list[bytes]]:
@@ -212,9 +216,13 @@ def _extra(row: Row) -> Callable[[], tuple[str, str]] | None:
     return lambda: (str(uuid.uuid4()), began)
 
 
+def _capture_target(row: Row) -> str:
+    return str((row.spec.get("DataCaptureConfig") or {}).get("DestinationS3Uri") or "")
+
+
 def _capture(platform: Platform, row: Row, items: list[Item]) -> None:
     """Manifests of what was read and written, where the job asks for data capture."""
-    if not (target := (row.spec.get("DataCaptureConfig") or {}).get("DestinationS3Uri")):
+    if not (target := _capture_target(row)):
         return
     bucket, prefix = split_uri(target.rstrip("/"))
     hour = time.strftime("%Y/%m/%d/%H", time.gmtime(row.created))
@@ -228,4 +236,4 @@ def _capture(platform: Platform, row: Row, items: list[Item]) -> None:
     ):
         key = "/".join(filter(None, (prefix, part, hour, f"{row.uid}.json")))
         body = io.BytesIO(orjson.dumps([{"prefix": where}, *listed]))
-        platform.objects.put_file(bucket, key, body, "application/json")
+        platform.objects.of(row.account).put_file(bucket, key, body, "application/json")
