@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from . import bootstrap, maintenance, samples
+from .admission import connections
 from .control.signals import Signals
 from .gateway.app import Gateway
 from .gateway.authority import Authority
@@ -33,6 +34,8 @@ from .supervision import Lifeline
 from .web import Connection, Connections, Limits, serving
 
 log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 8192
 
 
 def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> Platform:
@@ -126,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[Platform]:
     loop = asyncio.get_running_loop()
     platform = build(settings, loop)
     run = settings.folder / "run"
-    pool = Connections(Limits())
+    pool = Connections(Limits(connections=connections(MAX_CONNECTIONS)))
     proxy = Proxy(Authority(settings.folder / "tls"), pool)
     gateway: Gateway
 

@@ -33,6 +33,10 @@ class Settings:
     region: str = _setting(DEFAULT_REGION, "Region of requests that name none.")
     account: str = _setting(DEFAULT_ACCOUNT, "Account that the first start makes.")
     open: bool = _setting(False, "Accept any credentials; loopback only.")
+    hosts: str = _setting(
+        "",
+        "Host names, separated by commas, under which web pages may reach a platform in open mode beside `localhost`, addresses, names without a dot and AWS's names: `clary.example.com`, `*.example.com`, or `*` for all. Pages of these hosts may call it, too.",
+    )
     ephemeral: bool = _setting(False, "Keep nothing: a temporary home, no syncing to disk.")
     hold_seconds: float = _setting(8.0, "How long a Describe waits for a transition to end, from its beginning.")
     sandbox: str = _setting("auto", "`auto`, `on` (refuse to run jobs without one) or `off`.")

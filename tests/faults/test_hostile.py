@@ -173,12 +173,26 @@ def test_any_request_of_a_services_shape_gets_a_4xx_or_a_result(sqlite_platform:
             assert status < 500, (name, body, status, answer)
 
 
-def test_a_gigabyte_of_nulls_is_refused_unread(platform: Platform) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: SageMaker.ListEndpoints\r\nContent-Length: 1073741824\r\n\r\n"
+@pytest.mark.parametrize(("known", "status"), [(False, b"400"), (True, b"413")])
+def test_a_gigabyte_of_nulls_is_refused_unread(platform: Platform, known: bool, status: bytes) -> None:
+    headers = {"X-Amz-Target": "SageMaker.ListEndpoints", "Host": "localhost"}
+    if known:
+        request = AWSRequest("POST", platform.endpoint, data=b"", headers=headers)
+        SigV4Auth(Credentials(*platform.root_key), "sagemaker", "us-east-1").add_auth(request)
+        headers = dict(request.headers)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST / HTTP/1.1\r\n{lines}Content-Length: 1073741824\r\n\r\n".encode()
     began = time.monotonic()
     answer = raw(platform, head + b"\0" * 65536)
-    assert answer.startswith(b"HTTP/1.1 413")
+    assert answer.startswith(b"HTTP/1.1 " + status), answer
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("path", ["/", "/2015-03-31/functions", "/any/key?delete", "/v2/apis"])
+def test_a_stranger_is_refused_before_a_body_is_read(platform: Platform, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host;x-amz-date, Signature={'0' * 64}\r\nX-Amz-Date: 20260101T000000Z\r\nX-Amz-Target: SageMaker.ListModels\r\nContent-Length: 30000000\r\n\r\n"
+    answer = raw(platform, head.encode())
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403")), answer
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,16 @@ def test_signatures(
         signatures.Signer(key).signature(path, (b"none",), {}, b"none", date, scope, body)
 
 
+NAMES = st.sampled_from([b"host", b"x-amz-date", b"x-amz-target", b"x-amzn-trace-id", b"x-amz-", b"x", b"x-amz-z"])
+
+
+@given(st.dictionaries(NAMES, BYTES), st.lists(NAMES))
+def test_headers_that_are_not_signed(headers: dict[bytes, bytes], names: list[bytes]) -> None:
+    found = authenticate._unsigned(headers, tuple(names))
+    assert signatures.unsigned(headers, tuple(names)) == found
+    assert (found is None) == {n for n in headers if n.startswith(b"x-amz-")}.issubset(names)
+
+
 class Parsed:
     """What the parser of HTTP makes of some bytes."""
 

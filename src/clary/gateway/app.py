@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import orjson
 from sqlalchemy.exc import OperationalError
 
 from ..ids import request_id as new_request_id
@@ -18,7 +20,8 @@ from ..provider.operation import Bound, Provider
 from ..provider.platform import Platform
 from ..services.apis.hosts import Called, called
 from ..services.ecr.registry import is_registry
-from ..web import BodyTooLarge, Disconnected, Request, Response
+from ..sites import Sites
+from ..web import BodyTooLarge, Disconnected, Overloaded, Request, Response
 from ..wire import check
 from ..wire.message import Malformed, NoSuchOperation
 from ..wire.message import Request as WireRequest
@@ -26,7 +29,8 @@ from ..wire.message import Response as WireResponse
 from ..wire.model import Operation
 from ..wire.protocols import Protocol
 from . import dispatch
-from .identity import Authenticator, Proof, permit
+from .bodies import Bodies
+from .identity import Audience, Authenticator, Proof, permit
 from .routing import Route, route
 from .unserved import unserved
 
@@ -36,6 +40,9 @@ MAX_BODY = 32 << 20
 """Bytes of a body that is read whole; streaming operations have no such bound."""
 MAX_ARCHIVE = 70_167_211
 """The same for a function with its archive; AWS's number."""
+
+_HEALTH = frozenset(("/livez", "/readyz", "/version"))
+_EXHAUSTED = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -62,6 +69,8 @@ class Gateway:
         self._platform = platform
         self._pages = pages
         self._authenticator = Authenticator(platform.settings, platform.keyring)
+        self._sites = Sites(platform.settings.hosts)
+        self._bodies = Bodies(platform.settings.folder / "run")
         self._targets = {
             p.model.metadata["targetPrefix"]: p.name
             for p in platform.providers.values()
@@ -71,11 +80,13 @@ class Gateway:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request, whatever happens."""
-        if (page := self._page(request)) is not None:
-            return await page(request)
         api = called(request) or await self._platform.services["domains"].called(request)
+        if self._platform.settings.open and (refusal := self._foreign(request, api)) is not None:
+            return Response(403, {"Content-Type": "application/json"}, orjson.dumps({"message": refusal}), close=True)
         if api is not None:
             return await self._execute(request, api)
+        if (page := self._page(request)) is not None:
+            return await page(request)
         if is_registry(request):
             return cast(Response, await self._platform.services["registry"].answer(request))
         return await self.answer(request)
@@ -84,7 +95,7 @@ class Gateway:
         """A request for an API that somebody deployed."""
 
         def signed(request: Request, body: bytes) -> Caller:
-            return self._authenticator.check(request, "rest-json", body).caller
+            return self._authenticator.check(request, Audience(api.service, "rest-json"), body).caller
 
         try:
             for server in self._platform.services.get("apis", ()):
@@ -92,12 +103,24 @@ class Gateway:
                     return cast(Response, found)
         except BodyTooLarge:
             return Response(413, {"Content-Type": "application/json"}, b'{"message":"Request Too Long"}')
+        except Overloaded:
+            return Response(503, {"Content-Type": "application/json"}, b'{"message":"Service Unavailable"}')
         except Disconnected:
             raise
         except Exception:  # as in ``answer``: a bug becomes a response
             log.exception("a request for API %s failed: %s %s", api.api, request.method, request.path)
             return Response(500, {"Content-Type": "application/json"}, b'{"message":"Internal server error"}')
         return Response(403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
+
+    def _foreign(self, request: Request, api: Called | None) -> str | None:
+        """Return why an open platform refuses what a web page of another site sent; None for everything else.
+
+        Deployed APIs and functions' URLs are for web pages, and health pages for every machine.
+        """
+        if api is not None or request.path in _HEALTH:
+            return None
+        harmless = request.method in ("GET", "HEAD") and "Action=" not in request.query
+        return self._sites.refusal(request.headers.get, harmless)
 
     def _page(self, request: Request) -> Page | None:
         if "authorization" in request.headers:  # a signed request is for S3 even when its bucket is named like a page
@@ -123,6 +146,8 @@ class Gateway:
             response = self._refuse(
                 call, request_id, coded("RequestEntityTooLarge", "The request body is too large.", 413)
             )
+        except Overloaded:
+            response = self._refuse(call, request_id, _overloaded(call))
         except AwsError as error:
             response = self._refuse(call, request_id, error)
         except (OperationalError, sqlite3.OperationalError):
@@ -130,16 +155,32 @@ class Gateway:
             response = self._refuse(
                 call, request_id, ServiceUnavailable("The database is not available. Please try again.")
             )
-        except Exception:  # the one place where a bug becomes a response
-            log.exception("request %s failed: %s %s", request_id, request.method, request.path)
-            text = f"An internal error occurred. The platform's log has its traceback under request id {request_id}."
-            response = self._refuse(call, request_id, coded("InternalFailure", text, 500))
+        except Exception as error:  # the one place where a bug becomes a response
+            if (refusal := _exhausted(error)) is None:
+                log.exception("request %s failed: %s %s", request_id, request.method, request.path)
+                refusal = _bug(request_id)
+            else:
+                log.error("request %s failed: %s", request_id, error)
+            response = self._refuse(call, request_id, refusal)
         self._count(call, response.status)
         return response
 
     async def _serve(self, call: _Call) -> Response:
         self._find(call)
-        proof, body = await self._authenticate(call)
+        audience = _audience(call)
+        head = self._authenticator.open(call.request, audience)
+        if call.bound is not None and call.bound.streams:
+            proof = head if isinstance(head, Proof) else self._authenticator.close(head, audience, None)
+            return await self._perform(call, proof, (call.request.body, proof))
+        async with self._bodies.hold(call.request, _most(call)) as held:
+            proof = head if isinstance(head, Proof) else self._authenticator.close(head, audience, held.sha256)
+            body = await held.read()
+        if audience.family == "s3" and (claimed := proof.payload_hash or "").startswith("STREAMING-"):
+            body = self._platform.services["s3.decode"](call.request, proof, body, claimed)
+        call.wire.body = body
+        return await self._perform(call, proof, body)
+
+    async def _perform(self, call: _Call, proof: Proof, body: Any) -> Response:
         context = self._context(call, proof)
         assert call.operation is not None and call.bound is not None
         context.body = body
@@ -185,20 +226,6 @@ class Gateway:
         except NoSuchOperation as error:
             raise _unknown(call, str(error)) from None
         call.bound = call.provider.handlers.get(call.operation.name)
-
-    async def _authenticate(self, call: _Call) -> tuple[Proof, Any]:
-        request, family = call.request, _family(call)
-        if call.bound is not None and call.bound.streams:
-            proof = self._authenticator.check(request, family, None)
-            return proof, (request.body, proof)
-        body = request.context.get("body")
-        if body is None:
-            body = await request.body.read(MAX_ARCHIVE if call.provider.name == "lambda" else MAX_BODY)
-        proof = self._authenticator.check(request, family, body)
-        if (claimed := request.headers.get("x-amz-content-sha256", "")).startswith("STREAMING-"):
-            body = self._platform.services["s3.decode"](request, proof, body, claimed)
-        call.wire.body = body
-        return proof, body
 
     def _parameters(self, call: _Call) -> dict[str, Any]:
         try:
@@ -249,10 +276,38 @@ def _plain(written: WireResponse) -> Response:
     return Response(written.status, written.headers, written.body, None if length is None else int(length))
 
 
-def _family(call: _Call) -> str:
+def _audience(call: _Call) -> Audience:
+    """Who a request's signature must have been made for."""
+    region = call.route.host_region
     if call.provider.name == "s3":
-        return "s3"
-    return {"text/xml": "query", "application/json": "rest-json"}.get(call.protocol.content_type, "json")
+        return Audience("s3", "s3", region)
+    family = {"text/xml": "query", "application/json": "rest-json"}.get(call.protocol.content_type, "json")
+    unsigned = call.operation is not None and call.operation.spec.get("authtype") == "v4-unsigned-body"
+    return Audience(call.provider.signing, family, region, unsigned)
+
+
+def _most(call: _Call) -> int:
+    """Bytes of the largest body that is read whole for an operation."""
+    return MAX_ARCHIVE if call.provider.name == "lambda" else MAX_BODY
+
+
+def _exhausted(error: Exception) -> AwsError | None:
+    """Return what is answered for a machine that is out of room; None for every other failure."""
+    if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
+        return None
+    text = f"The platform cannot do this now: {error.strerror}. Please try again when its machine has room."
+    return coded("ServiceUnavailable", text, 503)
+
+
+def _bug(request_id: str) -> AwsError:
+    text = f"An internal error occurred. The platform's log has its traceback under request id {request_id}."
+    return coded("InternalFailure", text, 500)
+
+
+def _overloaded(call: _Call | None) -> AwsError:
+    if call is not None and call.provider.name == "s3":
+        return coded("SlowDown", "Please reduce your request rate.", 503)
+    return ServiceUnavailable("The platform holds as many request bodies as it may. Please try again.")
 
 
 def _unknown(call: _Call, name: str) -> AwsError:

@@ -17,7 +17,7 @@ from .. import __version__
 from ..provider.errors import AwsError
 from ..provider.platform import Platform
 from ..web import Request, Response
-from .identity import Authenticator
+from .identity import Audience, Authenticator
 
 Page = Callable[[Request], Awaitable[Response]]
 Ready = Callable[[], dict[str, bool]]
@@ -31,6 +31,7 @@ def _json(value: Any, status: int = 200) -> Response:
 def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str, str, int], int]]) -> dict[str, Page]:
     """Pages by path."""
     started = time.time()
+    authenticator = Authenticator(platform.settings, platform.keyring)
 
     async def livez(request: Request) -> Response:
         return Response(200, {"Content-Type": "text/plain"}, b"ok\n")
@@ -64,7 +65,7 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         if request.method != "POST":
             return _json({"message": "an interruption is a POST"}, 405)
         try:
-            caller = Authenticator(platform.settings, platform.keyring).check(request, "json", b"").caller
+            caller = authenticator.check(request, Audience("sagemaker", "json"), b"").caller
         except AwsError as error:
             return _json({"__type": error.code, "message": str(error)}, error.status or 403)
         job, region = (next(iter(parse_qs(request.query).get(n, [])), "") for n in ("job", "region"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..provider.operation import Provider
 from ..web import Request
+from ..wire import signature
 from ..wire.protocols import PROTOCOLS
+from ..wire.regions import regions
+from ..wire.signature import MalformedSignature
 
-_SCOPE = re.compile(r"Credential=[^/,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request")
 _RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(?:invocations|async-invocations|invocations-response-stream)$")
 _BUCKET_HOST = re.compile(
     r"^(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])\.s3[.\-](?:[a-z0-9\-]+\.)*?(?:amazonaws\.com(?:\.cn)?|localhost)$"
@@ -31,17 +33,34 @@ class Route:
     protocol: str | None  # None: the service's preferred one
     region: str | None
     bucket: str | None = None  # named by the host
+    host_region: str | None = None  # the region in the host's name: a signature for another one is not valid there
 
 
 def route(request: Request, providers: Mapping[str, Provider], targets: Mapping[str, str]) -> Route:
-    """The service of a request: its target header, signature scope, host, path – the first that decides."""
-    headers = request.headers
+    """Return the service of a request: its target header, signature scope, host, path – the first that decides.
+
+    The authenticator then holds the scope against the service that was found.
+    """
+    host = request.headers.get("host", "").partition(":")[0].lower()
     region, signed = _scope(request)
-    host = headers.get("host", "").partition(":")[0].lower()
+    found = _find(request, providers, targets, host, region, signed)
+    named = _host_region(host)
+    return found if named is None else replace(found, region=region or named, host_region=named)
+
+
+def _find(
+    request: Request,
+    providers: Mapping[str, Provider],
+    targets: Mapping[str, str],
+    host: str,
+    region: str | None,
+    signed: str | None,
+) -> Route:
+    headers = request.headers
     if headers.get("smithy-protocol") == "rpc-v2-cbor":
         service = _signed_service(signed, request, providers) or "cloudwatch"
         return Route(service, "smithy-rpc-v2-cbor", region)
-    if target := headers.get("x-amz-target"):
+    if (target := headers.get("x-amz-target")) and signed != "s3":  # S3 has no targets: there it is a header like any
         prefix = target.rpartition(".")[0]
         return Route(targets.get(prefix) or _signed_service(signed, request, providers) or prefix, "json", region)
     if signed and (owner := _signed_service(signed, request, providers)):
@@ -64,14 +83,12 @@ def _protocol(service: str, providers: Mapping[str, Provider]) -> str | None:
 
 
 def _scope(request: Request) -> tuple[str | None, str | None]:
-    """Region and service that a request was signed for."""
-    if found := _SCOPE.search(request.headers.get("authorization", "")):
-        return found[1], found[2]
-    if found := re.search(
-        r"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)([^&]*?)(?:%2F|/)([^&]*?)(?:%2F|/)aws4", request.query
-    ):
-        return found[1], found[2]
-    return None, None
+    """Region and service that a request was signed for, read as the authenticator reads them."""
+    try:
+        claim = signature.claimed(request.headers, request.query)
+    except MalformedSignature:
+        return None, None  # refused when the family that words the error is known
+    return (claim.scope.region, claim.scope.service) if claim is not None else (None, None)
 
 
 def _signed_service(signed: str | None, request: Request, providers: Mapping[str, Provider]) -> str | None:
@@ -92,6 +109,14 @@ def _by_host(host: str) -> str | None:
         if name == prefix or name.startswith(prefix + ".") or (prefix == "s3" and _bucket(host)):
             return service
     return name.split(".", 1)[0]
+
+
+def _host_region(host: str) -> str | None:
+    """Return the region that an AWS host name ends with; None for global names and for names that are not AWS's."""
+    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return None
+    last = host.removesuffix(".cn").removesuffix(".amazonaws.com").rpartition(".")[2]
+    return last if last in regions() else None
 
 
 def _bucket(host: str) -> str | None:

@@ -8,7 +8,7 @@ The hash is OpenSSL's, by the functions that need no context of their own; where
 import _hashlib
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 
 cdef extern from "<dlfcn.h>" nogil:
@@ -119,3 +119,12 @@ cdef class Signer:
         _add(&sha, digest, 32)
         _hexadecimal(&sha, text)
         return PyBytes_FromStringAndSize(text, 64)
+
+
+def unsigned(dict headers not None, tuple names not None) -> bytes | None:
+    """A header of the service that is present and not among the signed ones; None if there is none."""
+    cdef bytes name
+    for name in headers:
+        if PyBytes_GET_SIZE(name) >= 6 and memcmp(PyBytes_AS_STRING(name), b"x-amz-", 6) == 0 and name not in names:
+            return name
+    return None

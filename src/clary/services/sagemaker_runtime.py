@@ -11,9 +11,10 @@ import httptools
 import orjson
 
 from ..provider.context import Context
-from ..provider.errors import ServiceUnavailable
+from ..provider.errors import ServiceUnavailable, coded
 from ..provider.operation import Provider
 from ..provider.platform import Platform
+from ..serving.address import is_served
 from ..web import Response
 from .sagemaker.asynchronous.accept import accept
 
@@ -56,13 +57,15 @@ async def invoke_endpoint_async(ctx: Context, request: Json) -> Response:
 
 async def _pass_on(ctx: Context) -> Response:
     http, body = ctx.http, ctx.body
+    if not is_served(http.target.encode("utf-8", "surrogateescape")):
+        raise coded("UnknownOperationException", f"{http.path[:200]} is not the path of an operation.", 404)
     headers = "".join(f"{k}: {v}\r\n" for k, v in http.headers.items() if k not in _DROPPED)
     head = f"POST {http.target} HTTP/1.1\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     answer = _Answer()
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_unix_connection(
-                str(ctx.platform.settings.folder / "run" / "inside" / "front.sock")
+                str(ctx.platform.settings.folder / "run" / "passed.sock")
             )
             try:
                 writer.write(head.encode("utf-8", "surrogateescape") + body)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from ..wire import signature
 
+_PATH: Final = re.compile(rb"/endpoints/[a-zA-Z0-9][a-zA-Z0-9-]{0,62}/invocations(?:-response-stream)?")
+"""The one spelling of such a call's path. Another one, such as ``/endpoints/a/../b/invocations``, would be signed for one
+endpoint and be read as another's."""
 _START = b"/endpoints/"
-_WHOLE = b"/invocations"
 _IN_PIECES = b"/invocations-response-stream"
 _KEPT = 4096
 _LONGEST_KEPT = 1024
@@ -47,7 +52,7 @@ class Addresses:
 
 def is_served(url: bytes) -> bool:
     """Whether a URL is that of a call that the front serves."""
-    return url.startswith(_START) and url.partition(b"?")[0].endswith((_WHOLE, _IN_PIECES))
+    return _PATH.fullmatch(url.partition(b"?")[0]) is not None
 
 
 def is_invoke(data: bytes) -> bool:

@@ -14,8 +14,10 @@ from typing import Any, Final, NoReturn
 
 from ..native import load
 from ..sessions import Credential, Seal
+from ..sites import Sites
 from ..wire import signature
-from ..wire.signature import MalformedSignature, Scope
+from ..wire.regions import regions
+from ..wire.signature import MalformedSignature
 from .table import Table
 
 wall: Final = time.time
@@ -100,6 +102,14 @@ def _to_sign(canonical: bytes, date: bytes, scope: bytes) -> bytes:
     return b"\n".join((b"AWS4-HMAC-SHA256", date, scope, hexlify(sha256(canonical).digest())))
 
 
+def _unsigned(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes | None:
+    """Return a header of the service that is present and not among the signed ones; None if there is none."""
+    for name in headers:
+        if name.startswith(b"x-amz-") and name not in names:
+            return name
+    return None
+
+
 class Authenticator:
     """Checks requests against one table."""
 
@@ -109,6 +119,8 @@ class Authenticator:
         self._secrets = {k.id: k for k in table.keys}
         native = load("signatures")
         self._signer: Any = native.Signer if native is not None and native.AVAILABLE else _Signer
+        self._unsigned: Any = native.unsigned if native is not None else _unsigned
+        self._sites = Sites(table.hosts)
         self._keys: dict[tuple[bytes, bytes | None], _Key] = {}
         self._times: dict[bytes, int] = {}
         self._claims: dict[bytes, _Claim] = {}
@@ -117,7 +129,7 @@ class Authenticator:
         """Who signed a POST to a (canonical) path and query; Denied when nobody we know did."""
         authorization = headers.get(b"authorization")
         if self._table.open:
-            return self._open(authorization)
+            return self._open(authorization, headers)
         if authorization is None:
             raise Denied("MissingAuthenticationTokenException", "Missing Authentication Token")
         token = headers.get(b"x-amz-security-token")
@@ -133,6 +145,11 @@ class Authenticator:
             )
         self._check_time(date, key)
         names, signed = claim.names, claim.signed
+        if (missing := self._unsigned(headers, names)) is not None:
+            raise Denied(
+                "InvalidSignatureException",
+                f"'{missing.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.",
+            )
         try:
             expected = key.signer.signature(path, names, headers, signed, date, key.scope, body)
         except KeyError as error:
@@ -163,7 +180,13 @@ class Authenticator:
             self._claims[said] = claim
         return claim
 
-    def _open(self, authorization: bytes | None) -> Principal:
+    def _open(self, authorization: bytes | None, headers: dict[bytes, bytes]) -> Principal:
+        def header(name: str) -> str | None:
+            value = headers.get(name.encode())
+            return None if value is None else value.decode("latin-1")
+
+        if (refusal := self._sites.refusal(header)) is not None:
+            raise Denied("AccessDeniedException", refusal)
         account, region = self._table.account, "us-east-1"
         if authorization is not None and authorization.startswith(_PREFIX):
             parts = authorization[len(_PREFIX) :].split(b"/", 4)
@@ -174,6 +197,10 @@ class Authenticator:
                     account = key_id
                 elif key_id in self._secrets:
                     account = self._secrets[key_id].account
+                elif (token := headers.get(b"x-amz-security-token")) is not None and self._seal is not None:
+                    session = self._seal.open(token.decode("latin-1"))
+                    if session is not None and session.access_key == key_id:
+                        account = session.account
         return Principal(account, region)
 
     def _refuse(self, authorization: bytes, headers: dict[bytes, bytes]) -> NoReturn:
@@ -190,16 +217,20 @@ class Authenticator:
         )
 
     def _derive(self, text: bytes, token: bytes | None) -> _Key:
-        parts = text.decode("latin-1").rsplit("/", 4)
-        if len(parts) != 5 or parts[4] != "aws4_request":
-            raise Denied("IncompleteSignatureException", "Credential must have exactly 5 slash-delimited elements.")
-        credential = self._find(parts[0], token)
-        if parts[3] != "sagemaker":
+        try:
+            key_id, scope = signature.credential(text.decode("latin-1"))
+        except MalformedSignature as error:
+            raise Denied("IncompleteSignatureException", str(error)) from None
+        credential = self._find(key_id, token)
+        if scope.service != "sagemaker":
             raise Denied("InvalidSignatureException", "Credential should be scoped to correct service: 'sagemaker'.")
-        scope = Scope(parts[1], parts[2], parts[3])
+        if scope.region not in regions() and scope.region != self._table.region:
+            raise Denied(
+                "InvalidSignatureException", f"Credential should be scoped to a valid region, not '{scope.region}'."
+            )
         made = _Key(
-            self._signer(signature.signing_key(credential.secret, scope)), str(scope).encode(), parts[1].encode(),
-            Principal(credential.account, parts[2]), credential.expires or 1e18,
+            self._signer(signature.signing_key(credential.secret, scope)), str(scope).encode(), scope.date.encode(),
+            Principal(credential.account, scope.region), credential.expires or 1e18,
         )  # fmt: skip
         if len(self._keys) >= _CACHE:
             self._keys.clear()

@@ -23,7 +23,10 @@ MAX_BODY = 25 << 20
 MAX_HEAD = 64 << 10
 MAX_HELD = 512 << 20
 """Bytes of bodies that all connections together may hold; beyond, requests are throttled."""
+MAX_HEADERS = 256
 STALL_SECONDS = 30.0
+RATE = 16 << 10
+"""Bytes a second: a request that comes more slowly, beside ``STALL_SECONDS``, is given up."""
 IDLE_SECONDS = 300.0
 
 _STATUS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
@@ -48,21 +51,32 @@ class _Request:
 
 
 class Connection(Peer):
-    """One client. Requests are answered in order; the next is read when the last is answered."""
+    """One client. Requests are answered in order; the next is read when the last is answered.
 
-    def __init__(self, front: Front):
+    ``passed``: control passes a request on, which must not go back to it.
+    """
+
+    def __init__(self, front: Front, address: str = "", passed: bool = False):
         # for the life of the connection
         self._front = front
+        self.address = address
+        self._passed = passed
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._parser = httptools.HttpRequestParser(self)
         self._tunnel: asyncio.Transport | None = None
         self._turning = False  # the tunnel is being opened
+        self._broken = False  # what came after the present requests cannot be read
+        self._last = False  # nothing is read after the present requests
         self._touched = monotonic()
+        self._since = self._touched  # when the request that is being read began
+        self._came = 0  # bytes of it
         # of the present request
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         self._size = 0
+        self._count = 0  # headers
+        self._twice = False  # there is a second Host among them
         self._reading = False
         self._keep_alive = True
         self._held = 0  # bytes of its body that count towards all connections' sum
@@ -91,8 +105,22 @@ class Connection(Peer):
             return
         if self._invocation is not None:
             self._invocation.expire(quiet)
-        elif quiet > (STALL_SECONDS if self._reading else IDLE_SECONDS):
+        elif self._reading:
+            if now - self._since > STALL_SECONDS + self._came / RATE:
+                self.refuse(408, b"ValidationError", "The request came too slowly.", close=True)
+        elif quiet > IDLE_SECONDS:
             self.transport.close()
+
+    @property
+    def waits(self) -> float:
+        """The moment since when it waits for a request or the rest of one; 0.0 if it does not."""
+        if self._invocation is not None or self._tunnel is not None or self._turning or self._next:
+            return 0.0
+        return self._since if self._reading else self._touched
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self._unread = True
@@ -111,6 +139,8 @@ class Connection(Peer):
         if self._tunnel is not None:
             self._tunnel.write(data)
             return
+        if self._broken or self._last:
+            return
         if self._busy() or self._turning:  # read it when the present one is answered
             self._behind += data
             if len(self._behind) > MAX_HEAD:
@@ -125,12 +155,21 @@ class Connection(Peer):
             if not is_invoke(data):
                 self._open_tunnel(data)
                 return
+        self._came += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.transport.close()
+            self._last = True  # the protocol stays what it is, and what follows is not read
+            if not self._busy():
+                self.transport.close()
         except httptools.HttpParserError:
-            self.refuse(400, b"ValidationError", "The request is not well-formed HTTP.", close=True)
+            self._broken = True
+            if not self._busy():
+                self._malformed()
+
+    def _malformed(self) -> None:
+        """Refuse what cannot be read, after the requests before it were answered."""
+        self.refuse(400, b"ValidationError", "The request is not well-formed HTTP.", close=True)
 
     # ---- parser ----------------------------------------------------------------------------------------------------
 
@@ -138,8 +177,10 @@ class Connection(Peer):
         self._url = b""
         self._headers = {}
         self._parts = []
-        self._size = 0
+        self._size = self._count = self._came = 0
+        self._twice = False
         self._reading = True
+        self._since = self._touched
 
     def on_url(self, url: bytes) -> None:
         self._url = self._url + url if self._url else url
@@ -147,14 +188,21 @@ class Connection(Peer):
             self.refuse(414, b"ValidationError", "The request's URL is too long.", close=True)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if (before := self._headers.get(name)) is not None:  # as it is signed; and two hosts are not a host
+            self._twice = self._twice or name == b"host"
+            value = before + b"," + value
+        self._headers[name] = value
         self._size += len(name) + len(value)
-        if self._size > MAX_HEAD:
+        self._count += 1
+        if self._size > MAX_HEAD or self._count > MAX_HEADERS:
             self.refuse(431, b"ValidationError", "The request's headers are too large.", close=True)
 
     def on_headers_complete(self) -> None:
         self._size = 0
-        if int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
+        if self._twice:
+            self.refuse(400, b"ValidationError", "The request has more than one Host header.", close=True)
+        elif int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
             self._too_large()
         elif self._headers.get(b"expect") == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -243,7 +291,7 @@ class Connection(Peer):
         if self._held:
             self._let_go()
         self._touched = monotonic()
-        if not (self._keep_alive and keep_alive):
+        if not (self._keep_alive and keep_alive) or (self._last and not self._next):
             self.transport.close()
         elif not self._unread:
             self._read_on()
@@ -252,6 +300,8 @@ class Connection(Peer):
         """Take the next request, if it is here."""
         if self._next:
             asyncio.get_running_loop().call_soon(self._begin_next)
+        elif self._broken:
+            self._malformed()
         elif self._behind:
             data, self._behind = self._behind, b""
             self.transport.resume_reading()
@@ -269,6 +319,9 @@ class Connection(Peer):
 
     def _open_tunnel(self, data: bytes) -> None:
         """Later requests on this connection are control's: pass bytes both ways from here on."""
+        if self._passed:
+            self.refuse(404, b"UnknownOperationException", "This is not a call of InvokeEndpoint.", close=True)
+            return
         self._turning = True
         self._behind = data
         loop = asyncio.get_running_loop()

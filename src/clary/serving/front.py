@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -16,6 +17,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+from ..admission import Spare, connections, victims
 from ..log import configure
 from ..native import load
 from ..supervision import Lifeline
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 
 HANDOVER_SECONDS = 10.0
 MAX_CONNECTIONS = 8192
+COMPLAINT_SECONDS = 5.0
 
 
 class Front:
@@ -44,6 +47,10 @@ class Front:
     def __init__(self, run: Path):
         self.run = run
         self.connections: set[Connection] = set()
+        self.peeks: set[Peek] = set()
+        self.most = connections(MAX_CONNECTIONS)
+        self._spare = Spare()
+        self._complained = 0.0
         self.parked: deque[tuple[float, socket.socket]] = deque()  # accepted while control was away
         self.date = b""
         self.request_prefix = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-8{random.getrandbits(12):03x}-".encode()
@@ -101,37 +108,89 @@ class Front:
         """New connections: look at their first bytes without taking them."""
         for _ in range(64):
             try:
-                sock, _ = listener.accept()
+                sock, address = listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                log.error("accepting failed: %s", error)
+                self.complain("accepting a connection failed: %s", error)
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._spare.turn_away(listener)
+                    self.make_room()
                 return
+            if len(self.connections) + len(self.peeks) + len(self.parked) >= self.most and not self.make_room():
+                sock.close()
+                continue
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self.connections) >= MAX_CONNECTIONS:
-                sock.close()
-                continue
-            Peek(self, sock)
+            self.peeks.add(Peek(self, sock, address[0]))
+
+    def make_room(self) -> bool:
+        """Close some of the connections that wait for a request; return whether there were any."""
+        waiting: list[tuple[str, float, Connection | Peek]] = [(p.address, p.since, p) for p in self.peeks]
+        waiting += [(c.address, since, c) for c in self.connections if (since := c.waits)]
+        chosen = victims(waiting, self.most // 16 + 1)
+        for connection in chosen:
+            connection.close()
+        if not chosen and self.parked:
+            self._turn_away(self.parked.popleft()[1])
+            return True
+        self.complain("%s connections are open, the most that there may be; idle ones are closed", self.most)
+        return bool(chosen)
+
+    def complain(self, text: str, about: object) -> None:
+        """Log an error, once in a few seconds: under attack there would be thousands of lines."""
+        now = time.monotonic()
+        if now - self._complained > COMPLAINT_SECONDS:
+            self._complained = now
+            log.error(text, about)
+
+    def write_down(self, last: bool = False) -> None:
+        """Once a second: hand to control what was counted and captured. A full disk costs figures, never requests."""
+        try:
+            (self.run / "front.metrics").write_bytes(self.metrics())
+            self.router.sample(self.meters)
+            self.meters.hand_over(away=self.channel is None and not last)
+        except OSError as error:
+            self.complain("what was counted could not be written down: %s", error)
+        self.captures.hand_over()
 
     def hand_over(self, sock: socket.socket) -> None:
-        """Give a connection to control; it waits a while when control is away."""
+        """Give a connection to control; it waits a while when control is away, or busy with those before it."""
+        if self.channel is None or self.parked or not self._send(sock):
+            self.parked.append((time.monotonic() + HANDOVER_SECONDS, sock))
+
+    def _send(self, sock: socket.socket) -> bool:
+        """Send a connection to control; False when it cannot take it now."""
+        assert self.channel is not None
+        try:
+            socket.send_fds(self.channel, [b"C"], [sock.fileno()])
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(self.channel, self._send_parked)
+            return False
+        except OSError:
+            self.lose_channel()
+            return False
+        sock.close()
+        return True
+
+    def _send_parked(self) -> None:
+        """Control takes connections again."""
         if self.channel is not None:
-            try:
-                socket.send_fds(self.channel, [b"C"], [sock.fileno()])
-                sock.close()
-                return
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.lose_channel()
-        self.parked.append((time.monotonic() + HANDOVER_SECONDS, sock))
+            asyncio.get_running_loop().remove_writer(self.channel)
+        while self.parked and self.channel is not None and self._send(self.parked[0][1]):
+            self.parked.popleft()
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        sock.close()
 
     def lose_channel(self) -> None:
         """Control has gone."""
         if self.channel is not None:
             asyncio.get_running_loop().remove_reader(self.channel)
+            asyncio.get_running_loop().remove_writer(self.channel)
             self.channel.close()
             self.channel = None
 
@@ -149,16 +208,9 @@ class Front:
                 else:
                     self.channel = channel
                     loop.add_reader(channel, self._told)
-            parked, self.parked = self.parked, deque()
-            for deadline, sock in parked:
-                if self.channel is not None:
-                    self.hand_over(sock)
-                elif time.monotonic() > deadline:
-                    with contextlib.suppress(OSError):
-                        sock.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                    sock.close()
-                else:
-                    self.parked.append((deadline, sock))
+            self._send_parked()
+            while self.parked and time.monotonic() > self.parked[0][0]:
+                self._turn_away(self.parked.popleft()[1])
             await asyncio.sleep(0.05 if self.channel is None or self.parked else 0.5)
 
     def _told(self) -> None:
@@ -193,20 +245,24 @@ class Front:
 class Peek:
     """Waits for a connection's first bytes and decides who serves it."""
 
-    __slots__ = ("_front", "_loop", "_sock", "_timer")
+    __slots__ = ("_front", "_loop", "_sock", "_timer", "address", "since")
 
-    def __init__(self, front: Front, sock: socket.socket):
+    def __init__(self, front: Front, sock: socket.socket, address: str):
         self._front = front
         self._sock = sock
+        self.address = address
+        self.since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._look)
-        self._timer = self._loop.call_later(STALL_SECONDS, self._give_up)
+        self._timer = self._loop.call_later(STALL_SECONDS, self.close)
 
     def _stop(self) -> None:
+        self._front.peeks.discard(self)
         self._timer.cancel()
         self._loop.remove_reader(self._sock)
 
-    def _give_up(self) -> None:
+    def close(self) -> None:
+        """Give the connection up."""
         self._stop()
         self._sock.close()
 
@@ -221,9 +277,9 @@ class Peek:
         if not data:
             self._sock.close()
         elif is_invoke(data):
-            front = self._front
+            front, address = self._front, self.address
             task = self._loop.create_task(
-                self._loop.connect_accepted_socket(lambda: Connection(front).as_protocol(), self._sock)
+                self._loop.connect_accepted_socket(lambda: Connection(front, address).as_protocol(), self._sock)
             )
             task.add_done_callback(ignore)
         else:
@@ -247,6 +303,10 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
     inside.unlink(missing_ok=True)
     server = await loop.create_unix_server(lambda: Connection(front).as_protocol(), str(inside))
     inside.chmod(0o666)  # the home folder around it is private
+    (run / "passed.sock").unlink(missing_ok=True)  # for what control passes on: it never goes back there
+    passed = await loop.create_unix_server(
+        lambda: Connection(front, passed=True).as_protocol(), str(run / "passed.sock")
+    )
     channel = loop.create_task(front.keep_channel())
     gc.collect()
     gc.enable()
@@ -257,15 +317,12 @@ async def serve(run: Path, listeners: list[socket.socket]) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
             front.tick()
-            (run / "front.metrics").write_bytes(front.metrics())
-            front.router.sample(front.meters)
-            front.meters.hand_over(away=front.channel is None)
-            front.captures.hand_over()
+            front.write_down()
     finally:
-        front.meters.hand_over()
-        front.captures.hand_over()
+        front.write_down(last=True)
         channel.cancel()
         server.close()
+        passed.close()
         for connection in list(front.connections):
             connection.expire(float("inf"))
 

@@ -130,12 +130,13 @@ class Meters:
         return found
 
     def hand_over(self, away: bool = False) -> None:
-        """Write what was counted, if anything was; once a minute while control is away, so that files do not pile up."""
+        """Write what was counted, if anything was; once a minute while control is away, so that files do not pile up.
+
+        Raises OSError if the disk takes no file; what was counted is kept for the next time.
+        """
         if not self._running or (away and int(time.time()) // MINUTE == self._written):
             return
         self._written = int(time.time()) // MINUTE
-        running, self._running = self._running, {}
-        self.turn += 1
         minute = self._written * MINUTE
         document = [
             {
@@ -147,11 +148,17 @@ class Meters:
                 "setup": _document(m.setup), "no_capacity": m.no_capacity, "concurrent": m.concurrent,
                 "provisioned": m.provisioned, "second": int(time.time()),
             }
-            for variant, m in running.items()
+            for variant, m in self._running.items()
         ]  # fmt: skip
         self._folder.mkdir(exist_ok=True)
         self._number += 1
         path = self._folder / f"{time.time_ns()}-{os.getpid()}-{self._number}.json"
         aside = path.with_suffix(".new")
-        aside.write_bytes(orjson.dumps(document))
-        os.rename(aside, path)
+        try:
+            aside.write_bytes(orjson.dumps(document))
+            os.rename(aside, path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        self._running = {}
+        self.turn += 1

@@ -40,6 +40,7 @@ class Sessions:
         self._path = path
         self._known: dict[tuple[str, bytes], tuple[str, float]] = {}
         self._lines = 0
+        self._torn = False  # the file may end within a line
         self._load()
 
     def begin(self, endpoint: str, header: bytes, replica: str) -> None:
@@ -99,11 +100,17 @@ class Sessions:
 
     def _note(self, endpoint: str, session: bytes, replica: str, expires: float) -> None:
         self._lines += 1
-        if self._lines > 2 * len(self._known) + 1000:
-            self._compact()
-            return
-        with self._path.open("ab") as file:
-            file.write(_line(endpoint, session, replica, expires))
+        try:
+            if self._torn or self._lines > 2 * len(self._known) + 1000:
+                self._compact()
+                self._torn = False
+                return
+            with self._path.open("ab") as file:
+                file.write(_line(endpoint, session, replica, expires))
+        except OSError as error:  # the session works; only a front that starts again would not know it
+            if not self._torn:
+                log.error("a session could not be written down: %s", error)
+            self._torn = True
 
 
 def _line(endpoint: str, session: bytes, replica: str, expires: float) -> bytes:

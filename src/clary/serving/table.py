@@ -92,6 +92,8 @@ class Table:
     seal: str = ""  # hex of the key that opens session tokens
     keys: tuple[Key, ...] = ()
     endpoints: tuple[Endpoint, ...] = field(default=())
+    region: str = ""  # the platform's own, where it is none of AWS's
+    hosts: str = ""  # host names that open mode allows beside the usual ones
 
     def dump(self) -> bytes:
         """The table as it is stored."""
@@ -103,7 +105,7 @@ class Table:
         raw: Json = orjson.loads(data)
         return cls(
             raw["account"], raw["open"], raw["seal"], tuple(Key(**k) for k in raw["keys"]),
-            tuple(_endpoint(e) for e in raw["endpoints"]),
+            tuple(_endpoint(e) for e in raw["endpoints"]), raw.get("region", ""), raw.get("hosts", ""),
         )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """HTTP/1.1 over sockets: connections, bounded bodies, files sent without copying. Knows nothing of AWS."""
 
-from .message import Body, BodyTooLarge, Disconnected, FileSlice, FileSlices, Request, Response
+from .message import Body, BodyTooLarge, Disconnected, FileSlice, FileSlices, Overloaded, Request, Response
 from .server import App, Connection, Connections, Limits, serving
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "FileSlice",
     "FileSlices",
     "Limits",
+    "Overloaded",
     "Request",
     "Response",
     "serving",

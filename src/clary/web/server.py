@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import httptools
 
-from .message import Body, Disconnected, FileSlice, FileSlices, Request, Response
+from ..admission import victims
+from .message import Body, Budget, Disconnected, FileSlice, FileSlices, Overloaded, Request, Response
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,14 @@ class Limits:
     """Bounds of one connection."""
 
     head_bytes: int = 64 << 10
+    headers: int = 256
     head_seconds: float = 20.0  # from a request's first byte to the end of its head
+    body_seconds: float = 60.0  # from the head to the end of a body, beside what its bytes may take
+    body_rate: int = 4 << 10  # bytes a second: a body that comes more slowly is given up
     stall_seconds: float = 60.0  # without a byte while a body is awaited or an answer is taken
     idle_seconds: float = 120.0  # between requests
     connections: int = 8192
+    held_bytes: int = 512 << 20  # of bodies, in memory, of all requests together
 
 
 class Connections:
@@ -45,6 +50,15 @@ class Connections:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.open: set[Connection] = set()
+        self.budget = Budget(limits.held_bytes)
+
+    def make_room(self) -> bool:
+        """Close some of the connections that wait for a request; return whether there were any."""
+        waiting = [(c.peer, c.since, c) for c in self.open if c.waits]
+        chosen = victims(waiting, self.limits.connections // 16 + 1)
+        for connection in chosen:
+            connection.close()
+        return bool(chosen)
 
     async def sweep_forever(self, every: float = 1.0) -> None:
         """End connections that are past one of their deadlines, until cancelled."""
@@ -68,7 +82,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
-        self._peer = ""
+        self._broken = 0  # the status for what came after the requests that are being answered, and ends the connection
+        self._last = False  # the parser reads nothing after the present requests
+        self.peer = ""
         # of the request being read
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -78,6 +94,9 @@ class Connection(asyncio.Protocol):
         self._continue = False
         self._paused = False
         self._touched = time.monotonic()
+        self.since = self._touched  # when the request being read, or the wait for one, began
+        self._body_since = self._touched  # when its body began; what the application kept waiting is left out
+        self._body_bytes = 0
         # of the request being answered
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[tuple[Request, bool]] = []
@@ -87,10 +106,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) and peer else ""
-        self._pool.open.add(self)
-        if len(self._pool.open) > self._pool.limits.connections:
+        self.peer = peer[0] if isinstance(peer, tuple) and peer else ""
+        if len(self._pool.open) >= self._pool.limits.connections and not self._pool.make_room():
             self._refuse(503)
+        self._pool.open.add(self)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a request, or for the rest of a head."""
+        return self._task is None and self._body is None and not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -101,6 +125,7 @@ class Connection(asyncio.Protocol):
             self._writable.set_exception(Disconnected("the client closed the connection"))
         for request, _ in self._waiting:
             request.body.fail(Disconnected("the client closed the connection"))
+            request.body.release()
         self._waiting.clear()
 
     def eof_received(self) -> bool:
@@ -115,6 +140,8 @@ class Connection(asyncio.Protocol):
         self._writable = None
 
     def data_received(self, data: bytes) -> None:
+        if self._closing or self._broken:
+            return
         self._touched = time.monotonic()
         if self._in_head or self._body is None:
             self._head_bytes += len(data)
@@ -124,7 +151,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the application answers; what follows belongs to the upgraded protocol
+            self._last = True  # the application answers; what follows is not HTTP, and is not read
         except httptools.HttpParserError:
             self._refuse(400)
 
@@ -135,21 +162,27 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._head_bytes = 0
         self._in_head = True
+        self.since = self._touched
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
-        if len(self._headers) > 256:
+        if len(self._headers) > self._pool.limits.headers:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._closing or self._broken:
+            return
         headers: dict[str, str] = {}
         for raw_name, raw_value in self._headers:
             name = raw_name.decode("latin-1").lower()
             value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
+            if name == "host" and name in headers:  # RFC 9112, 3.2: which of them is signed, and which is meant?
+                self._refuse(400)
+                return
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         target = self._url.decode("latin-1")
         if target.startswith(("http://", "https://")):  # a forward proxy's absolute form
@@ -157,11 +190,12 @@ class Connection(asyncio.Protocol):
         path, _, query = target.partition("?")
         length = headers.get("content-length")
         has_body = "transfer-encoding" in headers or (length is not None and length != "0")
-        body = Body(self, None if "transfer-encoding" in headers else int(length or 0))
+        body = Body(self, None if "transfer-encoding" in headers else int(length or 0), self._pool.budget)
+        self._body_since, self._body_bytes = self._touched, 0
         self._body = body if has_body else None
         self._continue = headers.get("expect", "").lower() == "100-continue" and has_body
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, target, path, query, headers, body, self.scheme, self._peer)
+        request = Request(method, target, path, query, headers, body, self.scheme, self.peer)
         if not has_body:
             body.finish()
         self._waiting.append((request, bool(self._parser.should_keep_alive())))
@@ -171,6 +205,7 @@ class Connection(asyncio.Protocol):
             self._pause()  # pipelining deeper than this waits in the kernel
 
     def on_body(self, data: bytes) -> None:
+        self._body_bytes += len(data)
         if self._body is not None and not self._body.feed(data):
             self._pause()
 
@@ -191,7 +226,9 @@ class Connection(asyncio.Protocol):
         """The body's reader has room again."""
         if self._paused and not self._closing:
             self._paused = False
-            self._touched = time.monotonic()
+            now = time.monotonic()
+            self._body_since += now - self._touched
+            self._touched = now
             self.transport.resume_reading()
 
     def wants_body(self) -> None:
@@ -204,16 +241,22 @@ class Connection(asyncio.Protocol):
         """End the connection if it is past a deadline."""
         limits = self._pool.limits
         quiet = now - self._touched
-        if self._in_head and quiet > limits.head_seconds:
+        if self._late(now):
             self._refuse(408)
-        elif self._body is not None and not self._paused and quiet > limits.stall_seconds:
-            self._body.fail(Disconnected("the client stopped sending"))
-            if self._task is None:
-                self._refuse(408)
         elif self._writable is not None and quiet > limits.stall_seconds * 2:
             self.transport.abort()
         elif self._task is None and not self._in_head and quiet > limits.idle_seconds:
             self.close()
+
+    def _late(self, now: float) -> bool:
+        """Whether a head or a body comes more slowly than it may."""
+        limits = self._pool.limits
+        if self._in_head:
+            return now - self.since > limits.head_seconds
+        if self._body is None or self._paused:
+            return False
+        slow = now - self._body_since > limits.body_seconds + self._body_bytes / limits.body_rate
+        return slow or now - self._touched > limits.stall_seconds
 
     def close(self) -> None:
         """Close after what was written."""
@@ -221,13 +264,21 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer a request that cannot be read, and close."""
-        if self._closing:
+        """Answer what cannot be read, after the requests before it, and close."""
+        if self._closing or self._broken:
             return
-        if self._task is None:
-            self.transport.write(_head(status, {"Content-Length": "0", "Connection": "close"}))
+        self._broken = status
         if self._body is not None:
-            self._body.fail(Disconnected("the request is malformed"))
+            self._body.fail(Disconnected("the request is malformed or came too slowly"))
+        if self._task is None:
+            self._end()
+        else:
+            self._pause()
+
+    def _end(self) -> None:
+        """Say why the connection is closed, and close it."""
+        if not self.transport.is_closing():
+            self.transport.write(_head(self._broken, {"Content-Length": "0", "Connection": "close"}))
         self.close()
 
     # ---- answering -------------------------------------------------------------------------------------------------
@@ -242,12 +293,17 @@ class Connection(asyncio.Protocol):
             try:
                 response = await self._app(request)
             except Disconnected:
-                self.transport.abort()
+                if not self._broken:
+                    self.transport.abort()
                 return
+            except Overloaded:
+                response = Response(503, {"Content-Type": "text/plain", "Retry-After": "1"}, b"", close=True)
             except Exception:  # the outermost border: a bug must not end the server
                 log.exception("unhandled error while answering %s %s", request.method, request.path)
                 response = Response(500, {"Content-Type": "text/plain"}, b"internal error", close=True)
             keep_alive = keep_alive and not response.close and not self._closing
+            if self._last and not self._waiting:
+                keep_alive = False
             if not request.body.complete:
                 keep_alive = False  # the rest of the body is unwanted: reading it would cost more than a connection
             if response.upgrade is not None:
@@ -267,11 +323,15 @@ class Connection(asyncio.Protocol):
             if not keep_alive:
                 self.close()
         finally:
+            request.body.release()
             self._task = None
-            self._touched = time.monotonic()
-            if self._waiting:
+            self._touched = self.since = time.monotonic()
+            if self._waiting and not self._closing:
                 self._next()
-            self.resume()
+            elif self._broken and not self._closing:
+                self._end()
+            else:
+                self.resume()
 
     async def _write(self, request: Request, response: Response, keep_alive: bool) -> None:
         headers = response.headers
@@ -330,7 +390,13 @@ class Connection(asyncio.Protocol):
         """The head and the files; a small file travels in the same write as the head."""
         opened: list[int] = []
         try:
-            opened += (os.open(part.path, os.O_RDONLY | os.O_CLOEXEC) for part in parts)
+            try:
+                opened += (os.open(part.path, os.O_RDONLY | os.O_CLOEXEC) for part in parts)
+            except OSError as error:
+                log.error("cannot open a file to send: %s", error)
+                self._put(_head(503, {"Content-Length": "0", "Retry-After": "1", "Connection": "close"}))
+                self.close()
+                return
             if len(parts) == 1 and parts[0].length <= _INLINE:
                 head += os.pread(opened[0], parts[0].length, parts[0].offset)
                 parts = ()

@@ -9,19 +9,33 @@ import base64
 import calendar
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
+MARKERS = frozenset(
+    (
+        UNSIGNED, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    )
+)  # fmt: skip
+"""What S3's clients may state instead of their body's hash."""
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _SAFE = "-_.~"
+_DATE = re.compile(r"[0-9]{8}")
+_SCOPE_PART = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class MalformedSignature(ValueError):
     """The credentials are there but cannot be read; the text says what is missing, in AWS's words."""
+
+
+class MalformedQuery(MalformedSignature):
+    """The same for the parameters of a presigned URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,16 @@ class Claim:
         return self.expires is not None
 
 
+def claimed(headers: Mapping[str, str], query: str) -> Claim | None:
+    """Read a request's signature from its header or, without one, from its query; None if it has none.
+
+    Raises MalformedSignature, and MalformedQuery for the query's. The header has precedence, whatever it holds.
+    """
+    if "authorization" in headers:
+        return from_header(headers)
+    return from_query(query) if "X-Amz-Algorithm=" in query else None
+
+
 def from_header(headers: Mapping[str, str]) -> Claim:
     """Read the ``Authorization`` header; MalformedSignature when a part is missing."""
     text = headers["authorization"]
@@ -68,30 +92,36 @@ def from_header(headers: Mapping[str, str]) -> Claim:
         words += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
     if words:
         raise MalformedSignature(f"{words}Authorization={algorithm}")
-    access_key, scope = _credential(parts["Credential"])
+    access_key, scope = credential(parts["Credential"])
     names = tuple(parts["SignedHeaders"].lower().split(";"))
     return Claim(access_key, scope, names, parts["Signature"], str(date), headers.get("x-amz-security-token"))
 
 
-def from_query(query: Mapping[str, str]) -> Claim:
-    """Read a presigned URL's parameters; MalformedSignature when one is missing."""
+def from_query(text: str) -> Claim:
+    """Read a presigned URL's parameters; MalformedQuery when one is missing, repeated or out of bounds."""
+    pairs = [pair for pair in parse_qsl(text, keep_blank_values=True) if pair[0].startswith("X-Amz-")]
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise MalformedQuery("The X-Amz- parameters of a presigned URL must not be repeated.")
     needed = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders")
     if any(not query.get(n) for n in (*needed, "X-Amz-Expires")):
-        raise MalformedSignature(
+        raise MalformedQuery(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
             "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
         )
     if query["X-Amz-Algorithm"] != ALGORITHM:
-        raise MalformedSignature("X-Amz-Algorithm only supports AWS4-HMAC-SHA256")
-    access_key, scope = _credential(query["X-Amz-Credential"])
+        raise MalformedQuery("X-Amz-Algorithm only supports AWS4-HMAC-SHA256")
     try:
-        expires = int(query["X-Amz-Expires"])
-    except ValueError:
-        raise MalformedSignature("X-Amz-Expires should be a number") from None
+        access_key, scope = credential(query["X-Amz-Credential"])
+    except MalformedSignature as error:
+        raise MalformedQuery(f"Error parsing the X-Amz-Credential parameter; {error}") from None
+    if not re.fullmatch("-?[0-9]{1,12}", query["X-Amz-Expires"]):
+        raise MalformedQuery("X-Amz-Expires should be a number")
+    expires = int(query["X-Amz-Expires"])
     if expires < 0:
-        raise MalformedSignature("X-Amz-Expires must be non-negative")
+        raise MalformedQuery("X-Amz-Expires must be non-negative")
     if expires > 604800:
-        raise MalformedSignature(
+        raise MalformedQuery(
             "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
             "604800 seconds"
         )
@@ -103,14 +133,22 @@ def from_query(query: Mapping[str, str]) -> Claim:
 
 
 @lru_cache(maxsize=4096)
-def _credential(text: str) -> tuple[str, Scope]:
+def credential(text: str) -> tuple[str, Scope]:
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request" or not parts[0]:
         raise MalformedSignature(
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
             f"got '{text[:120]}'"
         )
-    return parts[0], Scope(parts[1], parts[2], parts[3])
+    scope = Scope(parts[1], parts[2], parts[3])
+    if not _DATE.fullmatch(scope.date):
+        raise MalformedSignature(
+            f"incorrect date format {scope.date[:20]!r}. This date in the credential must be in the format 'yyyyMMdd'."
+        )
+    for part in (scope.region, scope.service):
+        if not _SCOPE_PART.fullmatch(part):
+            raise MalformedSignature(f"Credential names a region or a service, {part[:64]!r}, that does not exist.")
+    return parts[0], scope
 
 
 def _from_http_date(text: str | None) -> str | None:
@@ -192,6 +230,13 @@ def canonical_request(
     lines += (f"{name}:{' '.join(headers[name].split())}" for name in signed)
     lines += ("", ";".join(signed), payload_hash)
     return "\n".join(lines)
+
+
+def unsigned(headers: Iterable[str], signed: Iterable[str]) -> list[str]:
+    """Return the headers that must be signed and are not: ``host`` and every ``x-amz-*`` header that is present."""
+    names = set(signed)
+    found = [] if "host" in names else ["host"]
+    return found + [h for h in headers if h.startswith("x-amz-") and h not in names]
 
 
 def string_to_sign(canonical: str, amz_date: str, scope: Scope) -> str:

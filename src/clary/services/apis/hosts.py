@@ -19,7 +19,7 @@ from ...provider.caller import Caller
 from ...provider.context import Context
 from ...web import Request
 
-PATHS = ("/_clary/execute-api/", "/_clary/lambda-url/")
+PATHS = {"/_clary/execute-api/": "execute-api", "/_clary/lambda-url/": "lambda"}
 _HOST = re.compile(r"^(?P<api>[a-z0-9]{10})\.execute-api\.(?:[a-z0-9.-]+\.amazonaws\.com(?:\.cn)?|localhost)(?::\d+)?$")
 _URL = re.compile(r"^(?P<api>[a-z0-9]{32})\.lambda-url\.(?:[a-z0-9-]+\.on\.aws|localhost)(?::\d+)?$")
 _ID = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -34,19 +34,20 @@ class Called:
 
     api: str
     path: str
+    service: str = "execute-api"  # as signatures for it are scoped
 
 
 def called(request: Request) -> Called | None:
     """The API, or function URL, that a request is for; None when it is for the platform itself."""
     host = request.headers.get("host", "")
-    for mark, pattern in ((".execute-api.", _HOST), (".lambda-url.", _URL)):
+    for mark, pattern, service in ((".execute-api.", _HOST, "execute-api"), (".lambda-url.", _URL, "lambda")):
         if mark in host and (found := pattern.match(host.lower())):
-            return Called(found["api"], request.target.partition("?")[0])
+            return Called(found["api"], request.target.partition("?")[0], service)
     if request.path.startswith("/_clary/"):
-        for prefix in PATHS:
+        for prefix, service in PATHS.items():
             if request.path.startswith(prefix):
                 api, slash, path = request.target.partition("?")[0].removeprefix(prefix).partition("/")
-                return Called(api, slash + path or "/")
+                return Called(api, slash + path or "/", service)
     return None
 
 

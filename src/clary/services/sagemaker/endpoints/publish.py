@@ -65,7 +65,9 @@ class Publisher:
             if (e := self._endpoint(row)) is not None
         ]
         keys = tuple(Key(c.access_key, c.secret, c.account) for c in keyring.keys().values())
-        return Table(settings.account, settings.open, keyring.seal.key.hex(), keys, tuple(endpoints))
+        return Table(
+            settings.account, settings.open, keyring.seal.key.hex(), keys, tuple(endpoints), settings.region, settings.hosts
+        )  # fmt: skip
 
     def _endpoint(self, row: Row) -> Endpoint | None:
         current = row.private.get("current")
