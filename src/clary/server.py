@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-from . import bootstrap, maintenance, samples
+from . import bootstrap, maintenance, samples, tokens
 from .admission import connections
 from .control.signals import Signals
 from .gateway.app import Gateway
@@ -130,7 +130,8 @@ async def running(settings: Settings) -> AsyncIterator[Platform]:
     platform = build(settings, loop)
     run = settings.folder / "run"
     pool = Connections(Limits(connections=connections(MAX_CONNECTIONS)))
-    proxy = Proxy(Authority(settings.folder / "tls"), pool)
+    password = None if settings.open else tokens.ensure(settings.folder, tokens.PROXY)
+    proxy = Proxy(Authority(settings.folder / "tls"), pool, password)
     gateway: Gateway
 
     def ready() -> dict[str, bool]:

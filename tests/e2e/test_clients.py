@@ -237,6 +237,13 @@ def test_programs_with_hard_coded_hosts_come_through_the_proxy(sqlite_platform: 
     )
     assert elsewhere.returncode != 0
     assert "403" in elsewhere.stderr
+    stranger = run(
+        ["curl", "-sS", "-k", "-x", sqlite_platform.endpoint, "https://sts.us-east-1.amazonaws.com"],
+        sqlite_platform.environment,
+        check=False,
+    )
+    assert stranger.returncode != 0
+    assert "407" in stranger.stderr
 
 
 def test_the_quickstart_as_the_readme_says(tmp_path: Path, sqlite_platform: Platform) -> None:

@@ -89,9 +89,16 @@ def test_pages(sqlite_platform: Platform) -> None:
     assert json.loads(sqlite_platform.page("/readyz"))["ready"] is True
     assert json.loads(sqlite_platform.page("/version"))["name"] == "clary"
     sqlite_platform.client("sagemaker").list_models()
-    assert 'clary_requests_total{service="sagemaker",operation="ListModels",status="200"}' in sqlite_platform.page(
-        "/metrics"
+    with pytest.raises(urllib.error.HTTPError) as stranger:
+        sqlite_platform.page("/metrics")
+    assert stranger.value.code == 401
+    stranger.value.close()
+    password = (sqlite_platform.home / "tokens" / "metrics").read_text().strip()
+    asked = urllib.request.Request(
+        sqlite_platform.endpoint + "/metrics", headers={"Authorization": f"Bearer {password}"}
     )
+    with urllib.request.urlopen(asked) as answer:
+        assert b'clary_requests_total{service="sagemaker",operation="ListModels",status="200"}' in answer.read()
     assert "CreateTrainingJob" in json.loads(sqlite_platform.page("/_clary/coverage"))["sagemaker"]["served"]
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(urllib.request.Request(sqlite_platform.endpoint + "/_clary/reset", method="POST"))

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from .. import tokens
 from ..settings import Settings, from_environment
 from ..wire import signature
 from ..wire.signature import Scope
@@ -141,8 +142,10 @@ def client_environment(platform: Running, proxy: bool = False) -> dict[str, str]
     if proxy:
         bundle = str(platform.settings.folder / "tls" / "ca-bundle.pem")
         del values["AWS_ENDPOINT_URL"]
+        password = tokens.ensure(platform.settings.folder, tokens.PROXY)
+        through = platform.endpoint.replace("://", f"://{tokens.USER}:{password}@")
         values |= {
-            "HTTPS_PROXY": platform.endpoint, "https_proxy": platform.endpoint, "NO_PROXY": "127.0.0.1,localhost",
+            "HTTPS_PROXY": through, "https_proxy": through, "NO_PROXY": "127.0.0.1,localhost",
             "AWS_CA_BUNDLE": bundle, "REQUESTS_CA_BUNDLE": bundle, "SSL_CERT_FILE": bundle, "CURL_CA_BUNDLE": bundle,
             "NODE_EXTRA_CA_CERTS": bundle,
         }  # fmt: skip

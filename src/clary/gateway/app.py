@@ -123,7 +123,9 @@ class Gateway:
         return self._sites.refusal(request.headers.get, harmless)
 
     def _page(self, request: Request) -> Page | None:
-        if "authorization" in request.headers:  # a signed request is for S3 even when its bucket is named like a page
+        if request.headers.get("authorization", "").startswith(
+            "AWS"
+        ):  # for S3, even when its bucket is named like a page
             return self._pages.get(request.path) if request.path.startswith("/_clary/") else None
         return self._pages.get("CONNECT" if request.method == "CONNECT" else request.path)
 

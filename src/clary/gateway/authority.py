@@ -1,4 +1,7 @@
-"""The local certificate authority: made at the first start, kept in the home folder, trusted by nobody else."""
+"""The local certificate authority: made at the first start, kept in the home folder, good for AWS's host names only.
+
+Whoever steals its key can stand in for AWS towards programs that trust it, and for no other site (RFC 5280, 4.2.1.10).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws", "sagemaker.aws", "on.aws")
 _DAY = datetime.timedelta(days=1)
+_DAYS = 730
+_RENEWED_DAYS = 60
+"""Days before its end from which an authority is replaced at the next start."""
 
 
 class Authority:
@@ -26,21 +33,32 @@ class Authority:
         self.bundle_path = folder / "ca-bundle.pem"
         self._key_path = folder / "ca.key"
         folder.mkdir(parents=True, exist_ok=True)
-        if not (self.certificate_path.exists() and self._key_path.exists()):
+        if not (self.certificate_path.exists() and self._key_path.exists() and self._usable()):
             self._make()
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         key = serialization.load_pem_private_key(self._key_path.read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._key = key
-        self.context = lru_cache(maxsize=256)(self._context)
+        self._contexts = lru_cache(maxsize=256)(self._context)
+
+    def _usable(self) -> bool:
+        """Whether the authority lasts a while, and is bound to AWS's names (those of earlier versions are not)."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
+            certificate.extensions.get_extension_for_class(x509.NameConstraints)
+        except (ValueError, x509.ExtensionNotFound):
+            return False
+        left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+        return left > _DAY * _RENEWED_DAYS
 
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Clary local CA {os.urandom(4).hex()}")])
         certificate = (
-            _builder(name, name, key.public_key(), 3650)
+            _builder(name, name, key.public_key(), _DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(ca=True), critical=True)
+            .add_extension(_constraints(), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
@@ -48,12 +66,15 @@ class Authority:
         _write(self.certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         _write(self.bundle_path, self.certificate_path.read_bytes() + _system_roots(), 0o644)
 
-    def _context(self, host: str) -> ssl.SSLContext:
-        """A server context whose certificate names a host."""
+    def context(self, host: str) -> ssl.SSLContext:
+        """Return a server context whose certificate names a host; it is made anew long before the certificate ends."""
+        return self._contexts(host, datetime.datetime.now(datetime.UTC).toordinal() // 30)
+
+    def _context(self, host: str, _month: int) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
         certificate = (
-            _builder(name, self._certificate.subject, key.public_key(), 365)
+            _builder(name, self._certificate.subject, key.public_key(), 90)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -85,6 +106,12 @@ def _builder(
         .not_valid_before(now - _DAY)
         .not_valid_after(now + _DAY * days)
     )
+
+
+def _constraints() -> x509.NameConstraints:
+    """Only AWS's host names, and no address."""
+    addresses = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+    return x509.NameConstraints([x509.DNSName(name) for name in DOMAINS], [x509.IPAddress(net) for net in addresses])
 
 
 def _usage(ca: bool) -> x509.KeyUsage:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from .. import __version__
+from .. import __version__, tokens
 from ..provider.errors import AwsError
 from ..provider.platform import Platform
 from ..web import Request, Response
@@ -31,6 +31,7 @@ def _json(value: Any, status: int = 200) -> Response:
 def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str, str, int], int]]) -> dict[str, Page]:
     """Pages by path."""
     started = time.time()
+    password = tokens.ensure(platform.settings.folder, tokens.METRICS)
     authenticator = Authenticator(platform.settings, platform.keyring)
 
     async def livez(request: Request) -> Response:
@@ -44,6 +45,13 @@ def pages(platform: Platform, ready: Ready, counts: Callable[[], dict[tuple[str,
         return _json({"name": "clary", "version": __version__, "python": sys.version.split()[0]})
 
     async def metrics(request: Request) -> Response:
+        """Counters for Prometheus. They name endpoints and functions, so they are not for everybody."""
+        if not (platform.settings.open or tokens.matches(request.headers.get("authorization"), password)):
+            text = (
+                "The metrics need a password: send the header 'Authorization: Bearer TOKEN' with the content of "
+                "tokens/metrics in the platform's home folder (Prometheus: authorization.credentials_file).\n"
+            )
+            return Response(401, {"Content-Type": "text/plain", "WWW-Authenticate": "Bearer"}, text.encode())
         of_services = await asyncio.to_thread(platform.services["cloudwatch.prometheus"], platform)
         text = _metrics(counts(), started) + _front(platform) + of_services
         return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, text.encode())

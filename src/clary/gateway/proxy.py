@@ -6,25 +6,34 @@ import asyncio
 import logging
 import ssl
 
+from .. import tokens
 from ..web import App, Connection, Connections, Request, Response
-from .authority import Authority
+from .authority import DOMAINS, Authority
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".sagemaker.aws", ".on.aws")
+_SUFFIXES = tuple(f".{name}" for name in DOMAINS)
 
 
 class Proxy:
     """Answers CONNECT."""
 
-    def __init__(self, authority: Authority, pool: Connections):
+    def __init__(self, authority: Authority, pool: Connections, password: str | None):
+        """``password``: what clients must send; None lets everybody in (open mode)."""
         self._authority = authority
+        self._password = password
         self._pool = pool
         self.app: App | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self, request: Request) -> Response:
         """Take over an AWS host's connection; refuse every other."""
+        if self._password is not None and not tokens.matches(
+            request.headers.get("proxy-authorization"), self._password
+        ):
+            text = "Clary's proxy needs its password: `clary env --proxy` prints HTTPS_PROXY with it.\n"
+            headers = {"Content-Type": "text/plain", "Proxy-Authenticate": 'Basic realm="clary"'}
+            return Response(407, headers, text.encode(), close=True)
         host, _, port = request.target.rpartition(":")
         host = host.lower()
         if port != "443" or not host.endswith(_SUFFIXES):
