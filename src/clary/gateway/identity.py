@@ -94,7 +94,9 @@ class Authenticator:
         if claim.scope.region not in regions() and claim.scope.region != settings.region:
             raise voice.wrong_region(claim, audience.region or settings.region)
         if settings.open:
-            return Proof(self._open_caller(claim.access_key, claim.token), claim, "", _payload(request, claim, audience))
+            return Proof(
+                self._open_caller(claim.access_key, claim.token), claim, "", _payload(request, claim, audience)
+            )
         return self._head(request, claim, voice, audience)
 
     def _unsigned(self, family: str, voice: _Voice) -> Proof:
