@@ -74,11 +74,12 @@ class Platform:
     environment: dict[str, str]
     endpoint: str = ""
     port: int = 0
+    prefix: tuple[str, ...] = ()  # of the command that starts it, another user for example
     clients: list[Any] = field(default_factory=list)
 
     def up(self, *options: str) -> Platform:
         """Start it."""
-        run([CLARY, "up", "-d", "-p", str(self.port), *options], self.environment)
+        run([*self.prefix, CLARY, "up", "-d", "-p", str(self.port), *options], self.environment)
         host, port = (self.home / "run" / "port").read_text().split()
         self.port = int(port)
         self.endpoint = f"http://{host}:{port}"
@@ -171,10 +172,10 @@ def run(
 
 
 @contextlib.contextmanager
-def started(home: Path, *options: str, **variables: str) -> Iterator[Platform]:
+def started(home: Path, *options: str, prefix: tuple[str, ...] = (), **variables: str) -> Iterator[Platform]:
     """A platform that runs while the block does; afterwards nothing of it is left."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CLARY_"))}
-    platform = Platform(home, {**kept, "CLARY_HOME": str(home), **variables})
+    platform = Platform(home, {**kept, "CLARY_HOME": str(home), **variables}, prefix=prefix)
     platform.up(*options)
     try:
         yield platform

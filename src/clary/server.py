@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
-from . import bootstrap, maintenance, samples, tokens
+from . import bootstrap, maintenance, peers, samples, tokens
 from .admission import connections
 from .control.signals import Signals
 from .gateway.app import Gateway
@@ -77,6 +77,9 @@ class Handover:
         """A front connects."""
         with contextlib.suppress(BlockingIOError):
             channel, _ = listener.accept()
+            if not peers.of_platform(channel):
+                channel.close()
+                return
             channel.setblocking(False)
             self._loop.add_reader(channel, self._take, channel)
             self._platform.services["publisher"].connected(channel)
@@ -150,9 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Platform]:
             await stack.enter_async_context(start())
         listener = listen(str(run / "handover.sock"))
         loop.add_reader(listener, handover.accept, listener)
-        server = await loop.create_unix_server(
-            lambda: Connection(gateway, pool), sock=listen(str(run / "control.sock"))
-        )
+        server = peers.Listener(listen(str(run / "control.sock")), lambda: Connection(gateway, pool), peers.of_platform)
         try:
             yield platform
         finally:

@@ -54,7 +54,7 @@ def _checks(found: Settings) -> Iterator[Check]:
     yield _home(found)
     yield _disk(found)
     yield _sandbox()
-    yield _memory()
+    yield _memory(found)
     yield from _platform(found)
 
 
@@ -111,14 +111,14 @@ def _sandbox() -> Check:
     )
 
 
-def _memory() -> Check:
-    from ..executors.limits import MemoryGroup
+def _memory(found: Settings) -> Check:
+    from ..executors.limits import Groups
 
-    group = MemoryGroup(f"doctor-{os.getpid()}")
-    made = group.create(64 << 20)
-    group.remove()
-    if made:
-        return _GOOD, "memory", f"control group {group.path.parent}"
+    groups = Groups(found.folder / "runs" / f"doctor-{os.getpid()}")
+    groups.create(64 << 20, 64)
+    groups.remove()
+    if groups.bounds_memory:
+        return _GOOD, "memory", "bounded by control groups"
     return _WARN, "memory", "no control group can be made: memory limits use setrlimit"
 
 

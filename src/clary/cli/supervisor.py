@@ -45,6 +45,7 @@ class Supervisor:
     _listeners: list[socket.socket] = field(default_factory=list)
     _lifeline: tuple[int, int] = (-1, -1)
     _lock: int = -1
+    _digest: str = ""
     stopping: bool = False
 
     @property
@@ -72,6 +73,7 @@ class Supervisor:
         os.ftruncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
         self._bind()
+        self._confine()
         self._lifeline = os.pipe()
         names = [n for n in _PARTS if n != "zygote" or self.settings.zygote]
         self._parts = [_Part(name) for name in names]
@@ -93,13 +95,24 @@ class Supervisor:
         sock.listen(1024)
         self._listeners = [sock]
 
+    def _confine(self) -> None:
+        """Make the zygotes' key, and remove control groups that an earlier supervisor left."""
+        from ..executors import limits, policy
+
+        self._digest = policy.make_key(self.run)
+        limits.sweep(self.settings.folder, kill=False)
+
     def _spawn(self, part: _Part) -> None:
+        from ..executors import policy
+
         environment = {
             **os.environ, **to_environment(self.settings), VARIABLE: str(self._lifeline[0]),
             "CLARY_PORT": str(self._listeners[0].getsockname()[1]), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
         }  # fmt: skip
         if not environment["OMP_NUM_THREADS"]:
             del environment["OMP_NUM_THREADS"]
+        if part.name == "zygote":
+            environment = policy.environment({**environment, policy.DIGEST: self._digest})
         passed = [self._lifeline[0]]
         if part.name == "front":
             environment["CLARY_LISTEN"] = ",".join(str(s.fileno()) for s in self._listeners)

@@ -17,7 +17,9 @@ from pathlib import Path
 import orjson
 
 from ..locks import held
-from . import files
+from ..processes import kill_descendants
+from . import files, limits
+from .policy import environment, read_key
 from .spec import ProcessSpec
 from .zygote import socket_of
 
@@ -51,7 +53,7 @@ class LocalExecutor:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
                 channel.settimeout(10.0)
                 channel.connect(str(socket_of(self._run, library)))
-                channel.sendall(len(data).to_bytes(4, "little") + data)
+                channel.sendall(read_key(self._run) + len(data).to_bytes(4, "little") + data)
                 if len(channel.recv(4)) == 4:
                     _until_locked(spec.path)
                     return
@@ -59,6 +61,7 @@ class LocalExecutor:
         path.write_bytes(data)
         subprocess.Popen(
             [sys.executable, "-m", "clary.executors.shim", str(path)],
+            env={**environment(os.environ), "CLARY_HOME": str(self._run.parent)},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         _until_locked(spec.path)
@@ -111,16 +114,21 @@ def kill(folder: Path) -> None:
     """Kill a folder's process tree and wait until it is gone."""
     with contextlib.suppress(OSError):
         (folder / "stop").touch()
+    groups = limits.Groups(folder)
     deadline = time.monotonic() + 5
     while held(folder / "lock") and time.monotonic() < deadline:
         shim, child = _pids(folder)
-        for pid in (child, shim):
+        for pid in (shim, child):  # first the shim: it must not take the others' end for theirs, and write that down
             if pid:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     if pid == child:
-                        _kill_descendants(pid)
+                        kill_descendants(pid)
                     os.kill(pid, signal.SIGKILL)
+        if shim:
+            groups.kill()
         time.sleep(0.01)
+    groups.kill()
+    groups.remove()
 
 
 def sweep(folder: Path) -> None:
@@ -150,22 +158,6 @@ def _until_locked(folder: Path, seconds: float = 5.0) -> None:
         time.sleep(0.001)
 
 
-def _kill_descendants(pid: int) -> None:
-    """The processes below one: in a sandbox its process 1 takes all with it, elsewhere each is killed."""
-    for entry in _children(pid):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            _kill_descendants(entry)
-            os.kill(entry, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # not Linux, or the process has ended
-        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-        return [int(p) for p in found.stdout.split()]
-
-
 STOPPED = "stopped-with-platform"
 
 
@@ -177,6 +169,7 @@ def sweep_all(runs: Path) -> None:
         (folder / STOPPED).touch()
     for folder in folders:
         kill(folder)
+    limits.sweep(runs.parent, kill=True)
 
 
 def explain(code: int, out_of_memory: bool = False) -> str:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Container, Iterable
 from pathlib import Path
 
+from .policy import Policy
 from .spec import Mount, ProcessSpec
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
@@ -25,7 +26,7 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 _MS_REMOUNT, _MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
 _SYS = {"x86_64": {"pivot_root": 155}, "aarch64": {"pivot_root": 41}}
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -41,6 +42,10 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 class Unavailable(OSError):
     """This machine does not let us make namespaces; the text says which step failed."""
+
+
+class Refused(OSError):
+    """What the process asks for cannot be shown to it; it must not run, with or without a sandbox."""
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -80,25 +85,26 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
-def enter(spec: ProcessSpec) -> None:
-    """Build the new root and move into it; then drop every privilege. Raises Unavailable."""
-    root = spec.path / "root"
+def enter(spec: ProcessSpec, policy: Policy) -> None:
+    """Build the new root and move into it; then drop every privilege. Raises Unavailable, or Refused for a mount."""
+    root = Path(os.path.realpath(spec.path)) / "root"
     root.mkdir(exist_ok=True)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
-    sources = _sources()
+    sources = _sources(policy.hidden)
     below = [m for m in spec.mounts if any(s.startswith(m.target + "/") for s in sources)]
     for shown in below:  # a Python installation below /tmp must not be hidden by the process's own /tmp
-        _show(shown, root)
-    for source in sources:
-        _show(Mount(source, source), root)
-    _etc(spec, root)
+        _show_asked(shown, root)
+    masks = _show_system(sources, policy.hidden, root)
+    _etc(spec, root, policy.hidden)
     devices(root)
     (root / "proc").mkdir()
     mount("proc", str(root / "proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for shown in spec.mounts:
         if shown not in below:
-            _show(shown, root)
+            _show_asked(shown, root)
+    for mask in masks:
+        mount("none", mask, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | MS_NOSUID | MS_NODEV)
     for name in ("run", "var", "home", "root"):
         (root / name).mkdir(exist_ok=True)
     guard_proc(root / "proc")
@@ -114,14 +120,63 @@ def enter(spec: ProcessSpec) -> None:
     drop_privileges(spec.uid)
 
 
-def _sources() -> list[str]:
+def _show_system(sources: list[str], hidden: Iterable[str], root: Path) -> list[str]:
+    """Show the system, mask what must stay hidden in it, and show what Python needs of the masked folders.
+
+    Returns the masks, which are to become read-only when everything is in its place.
+    """
+    masked = tuple(hidden)
+    behind = [s for s in sources if any(_within(os.path.realpath(s), h) for h in masked)]
+    for source in sources:
+        if source not in behind:
+            _show(Mount(source, source), root)
+    masks = [mask for path in masked if (mask := _hide(path, root))]
+    for source in behind:
+        _show(Mount(source, source), root)
+    for path in masked:  # a home folder inside of a Python installation that is in a masked folder
+        if any(path != os.path.realpath(s) and _within(path, os.path.realpath(s)) for s in behind) and (
+            mask := _hide(path, root)
+        ):
+            masks.append(mask)
+    return masks
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def _hide(path: str, root: Path) -> str:
+    """Lay nothing over a path of the new root; the mask if it is a folder that may still be filled."""
+    target = f"{root}{path}"
+    if not os.path.lexists(target) or os.path.realpath(target) != target:  # it is not shown, or by another name
+        return ""
+    if os.path.isdir(target):
+        mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+        return target
+    mount("/dev/null", target, None, _MS_BIND)
+    return ""
+
+
+def _show_asked(shown: Mount, root: Path) -> None:
+    """Show what the spec names. Raises Refused: a path that a user chose must not decide whether there is a sandbox."""
+    if os.path.normpath(shown.target) != shown.target or not shown.target.startswith("/"):
+        raise Refused(0, f"{shown.target} is not a path at which something can be shown")
+    try:
+        _show(shown, root)
+    except OSError as error:
+        raise Refused(error.errno, f"nothing can be shown at {shown.target}: {error.strerror}") from None
+
+
+def _sources(hidden: Iterable[str]) -> list[str]:
     """System folders and the Python installation: what a process must see to run."""
     package = str(Path(__file__).resolve().parents[2])
     python = {str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, sys.exec_prefix)} | {sys.prefix, package}
     wanted = [p for p in (*_SYSTEM, *sorted(python)) if os.path.lexists(p)]
     kept: list[str] = []
     for path in wanted:
-        if not any(path == k or path.startswith(k + "/") for k in kept if not os.path.islink(k)):
+        above = [k for k in kept if _within(path, k) and not os.path.islink(k)]
+        # what one source shows need not be shown again, unless it is in a folder that is masked there
+        if all(any(_within(os.path.realpath(path), h) and _within(h, k) for h in hidden) for k in above):
             kept.append(path)
     return kept
 
@@ -174,11 +229,14 @@ def _read_only(path: str) -> None:
     mount("none", path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | flags)
 
 
-def _etc(spec: ProcessSpec, root: Path) -> None:
+def _etc(spec: ProcessSpec, root: Path, hidden: Iterable[str]) -> None:
     (root / "etc").mkdir()
     for name in _ETC:
         if os.path.lexists(f"/etc/{name}"):
             _show(Mount(f"/etc/{name}", f"/etc/{name}"), root)
+    for path in hidden:
+        if path.startswith("/etc/"):
+            _hide(path, root)
     for name, text in names(spec).items():
         (root / "etc" / name).write_text(text)
 
@@ -281,6 +339,18 @@ def die_with_parent() -> None:
     """Be killed when the parent ends, however it ends (Linux; prctl(2), PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def guard_memory(guarded: bool) -> None:
+    """Keep processes of the same user from this one's memory, descriptors and environment (PR_SET_DUMPABLE)."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_DUMPABLE, int(not guarded), 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that they can be found (PR_SET_CHILD_SUBREAPER)."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _capabilities() -> Iterable[int]:

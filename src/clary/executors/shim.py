@@ -25,17 +25,20 @@ from typing import NoReturn
 import orjson
 
 from ..locks import held
+from ..processes import children_of, kill_descendants
 from . import image_root, limits, sandbox
+from .policy import Policy
 from .spec import ProcessSpec
 
 _ORPHAN_SECONDS = 120.0
 _LOOK_SECONDS = 15.0
 _DEFAULT_GRACE = 120.0
 _LOOKED_AT_SECONDS = 0.2
+_REFUSED = "\0"  # before the text of a problem for which the process itself is to blame
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
-def main(spec: ProcessSpec) -> NoReturn:
+def main(spec: ProcessSpec, policy: Policy) -> NoReturn:
     """Be the shim of a spec in this (forked, single-threaded) process; never returns."""
     with contextlib.suppress(OSError):  # a fresh interpreter that the executor started is a session leader already
         os.setsid()
@@ -45,18 +48,17 @@ def main(spec: ProcessSpec) -> NoReturn:
         os._exit(0)
     _redirect(folder / "log", keep=lock)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    group = limits.MemoryGroup(spec.id) if spec.memory_bytes else None
-    if group is not None and not group.create(spec.memory_bytes):
-        group = None
+    groups = limits.Groups(folder)
+    groups.create(spec.memory_bytes, spec.processes)
     child = os.fork()
     if child == 0:
-        _begin(spec, group)
+        _begin(spec, policy, groups)
     _write(folder / "pid", f"{os.getpid()} {child}\n".encode())
-    status = _wait(spec, child)
-    ran_out = group is not None and group.ran_out()
+    status = _wait(policy, spec, child, groups)
+    ran_out = groups.ran_out()
+    groups.kill()  # what has left the sandbox's process tree, or was never in one
     _record(folder, status, ran_out)
-    if group is not None:
-        group.remove()
+    groups.remove()
     os._exit(0)
 
 
@@ -89,7 +91,13 @@ def _redirect(path: Path, keep: int) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+    os.closerange(keep + 1, _most_descriptors())
+
+
+def _most_descriptors() -> int:
+    """One more than the highest descriptor that may be open (Linux closes any range at once)."""
+    most = os.sysconf("SC_OPEN_MAX")
+    return most if sys.platform == "linux" or most < 65536 else 65536
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -104,7 +112,7 @@ def _write(path: Path, data: bytes) -> None:
 # ---- the parent's side ---------------------------------------------------------------------------------------------
 
 
-def _wait(spec: ProcessSpec, child: int) -> int:
+def _wait(policy: Policy, spec: ProcessSpec, child: int, groups: limits.Groups) -> int:
     """The child's wait status; terminates it on request, and when the platform is gone for long."""
     kill_at: float | None = None
     orphaned_since: float | None = None
@@ -116,6 +124,7 @@ def _wait(spec: ProcessSpec, child: int) -> int:
         if (kill_at is not None and now >= kill_at) or (
             orphaned_since is not None and now - orphaned_since > _ORPHAN_SECONDS
         ):
+            groups.kill()
             _kill_tree(child)
         pause = _LOOK_SECONDS if kill_at is None else max(0.05, min(1.0, kill_at - now))
         if _signalled(pause) in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +132,7 @@ def _wait(spec: ProcessSpec, child: int) -> int:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGTERM)
             kill_at = min(kill_at or math.inf, time.monotonic() + _grace(spec.path))
-        if _orphaned(spec):
+        if _orphaned(policy):
             orphaned_since = orphaned_since or time.monotonic()
         else:
             orphaned_since = None
@@ -152,13 +161,14 @@ def _grace(folder: Path) -> float:
 def _kill_tree(child: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
+    kill_descendants(child)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
 
 
-def _orphaned(spec: ProcessSpec) -> bool:
+def _orphaned(policy: Policy) -> bool:
     """Whether no platform runs on the home folder any more."""
-    return bool(spec.supervisor_lock) and not held(spec.supervisor_lock)
+    return not held(policy.supervisor_lock)
 
 
 def _record(folder: Path, status: int, ran_out: bool) -> None:
@@ -170,23 +180,19 @@ def _record(folder: Path, status: int, ran_out: bool) -> None:
 # ---- the child's side ----------------------------------------------------------------------------------------------
 
 
-def _begin(spec: ProcessSpec, group: limits.MemoryGroup | None) -> NoReturn:
+def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> NoReturn:
     """Enter the sandbox, become its process 1 and start the program."""
     code = 1
     try:
         os.setsid()
         sandbox.die_with_parent()
         limits.common()
-        if group is not None:
-            group.join()
-        elif spec.memory_bytes:
+        groups.join()
+        if spec.memory_bytes and not groups.bounds_memory:
             limits.limit_data(spec.memory_bytes)
         if spec.image and spec.call:
             _function(spec.call)  # inside, none of its modules could be found any more
-        if spec.sandbox == "off" and not spec.image:
-            code = _unconfined(spec)
-        else:
-            code = _confined(spec)
+        code = _confined(spec, policy) if policy.confines(spec) else _unconfined(spec, policy)
     except BaseException:  # noqa: BLE001  # the last frame of this process: tell the log, then leave
         traceback.print_exc()
     finally:
@@ -195,43 +201,50 @@ def _begin(spec: ProcessSpec, group: limits.MemoryGroup | None) -> NoReturn:
         os._exit(code & 0xFF)
 
 
-def _confined(spec: ProcessSpec) -> int:
+def _confined(spec: ProcessSpec, policy: Policy) -> int:
     try:
         sandbox.separate(spec)
     except sandbox.Unavailable as error:
-        return _without_sandbox(spec, str(error))
+        return _without_sandbox(spec, policy, str(error))
     ready, told = os.pipe()
     first = os.fork()
     if first == 0:
         os.close(ready)
         try:
-            (image_root if spec.image else sandbox).enter(spec)
+            if spec.image:
+                image_root.enter(spec)
+            else:
+                sandbox.enter(spec, policy)
         except OSError as error:
-            os.write(told, f"{error}".encode())
+            mark = _REFUSED if isinstance(error, sandbox.Refused) else ""
+            os.write(told, f"{mark}{error}".encode())
             os._exit(120)
         sandbox.die_with_parent()  # only now: changing the user cancels it
         os.close(told)
         os._exit(_init(spec) & 0xFF)
     os.close(told)
-    problem = b"".join(iter(lambda: os.read(ready, 4096), b""))
+    problem = b"".join(iter(lambda: os.read(ready, 4096), b"")).decode()
     os.close(ready)
-    if problem:
-        os.waitpid(first, 0)
-        return _without_sandbox(spec, problem.decode())
-    return _relay(first)
+    if not problem:
+        return _relay(first)
+    os.waitpid(first, 0)
+    if problem.startswith(_REFUSED):
+        print(f"clary: {problem.removeprefix(_REFUSED)}", flush=True)
+        return 125
+    return _without_sandbox(spec, policy, problem)
 
 
-def _without_sandbox(spec: ProcessSpec, why: str) -> int:
+def _without_sandbox(spec: ProcessSpec, policy: Policy, why: str) -> int:
     if spec.image:
         print(f"clary: a container image needs a sandbox, and none can be made here: {why}", flush=True)
         return 125
-    if spec.sandbox == "on":
+    if policy.sandbox == "on":
         print(
             f"clary: no sandbox can be made here ({why}) and CLARY_SANDBOX=on forbids running without one", flush=True
         )
         return 125
     print(f"clary: running without a sandbox: {why}", file=sys.stderr, flush=True)
-    return _unconfined(spec)
+    return _unconfined(spec, policy)
 
 
 def _relay(child: int) -> int:
@@ -248,6 +261,7 @@ def _relay(child: int) -> int:
 
 def _init(spec: ProcessSpec) -> int:
     """Process 1 of the sandbox: start the program, reap whatever ends, pass signals on."""
+    sandbox.guard_memory(True)  # it has the shim's lock, and the program may have the same user
     child = os.fork()
     if child == 0:
         _program(spec)
@@ -265,7 +279,7 @@ def _init(spec: ProcessSpec) -> int:
                 os.kill(child, signal.SIGTERM)
 
 
-def _unconfined(spec: ProcessSpec) -> int:
+def _unconfined(spec: ProcessSpec, policy: Policy) -> int:
     """No namespaces: paths of the contract become paths of this machine, and only file permissions keep jobs apart."""
     spec = replace(
         spec,
@@ -273,12 +287,28 @@ def _unconfined(spec: ProcessSpec) -> int:
         command=tuple(_outside(spec, part) for part in spec.command),
         directory=_outside(spec, spec.directory),
     )
+    sandbox.adopt_orphans()
+    sandbox.guard_memory(True)
     child = os.fork()
     if child == 0:
+        sandbox.die_with_parent()
         if os.geteuid() == 0 and spec.uid:
             sandbox.drop_privileges(spec.uid)
+            sandbox.die_with_parent()  # changing the user has cancelled it
         _program(spec)
-    return _relay(child)
+    code = _relay(child)
+    _end_orphans()
+    return code
+
+
+def _end_orphans() -> None:
+    """Kill what a program left behind; its descendants became ours when their parents ended."""
+    while children := children_of(os.getpid()):
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
 
 
 def _outside(spec: ProcessSpec, text: str) -> str:
@@ -302,7 +332,9 @@ def _base(spec: ProcessSpec) -> dict[str, str]:
 
 
 def _program(spec: ProcessSpec) -> NoReturn:
-    """Run the program itself."""
+    """Run the program itself, with its standard streams and no other descriptor."""
+    os.closerange(3, _most_descriptors())
+    sandbox.guard_memory(False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     os.setpgid(0, 0)
     os.environ.clear()
@@ -336,4 +368,4 @@ def _function(name: str) -> Callable[[], int]:
 
 
 if __name__ == "__main__":
-    main(ProcessSpec.load(Path(sys.argv[1]).read_bytes()))
+    main(ProcessSpec.load(Path(sys.argv[1]).read_bytes()), Policy.from_environment())

@@ -20,7 +20,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One process. ``call`` (``module:function``) runs in a fork of the zygote, ``command`` is executed."""
+    """One process. ``call`` (``module:function``) runs in a fork of the zygote, ``command`` is executed.
+
+    Whether it is sandboxed is not a matter of the spec (``policy.py``).
+    """
 
     id: str
     folder: str  # where its state lies: lock, pid, exit, log
@@ -37,8 +40,7 @@ class ProcessSpec:
     network: bool = True
     memory_bytes: int = 0  # 0: no limit
     uid: int = 0  # the user it runs as when the platform runs as root
-    sandbox: str = "auto"
-    supervisor_lock: str = ""
+    processes: int = 0  # most processes and threads; 0: no limit
 
     def dump(self) -> bytes:
         """The spec as it travels."""

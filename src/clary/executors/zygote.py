@@ -20,17 +20,19 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+from ..peers import of_platform
 from ..sockets import exactly
 from ..supervision import VARIABLE
 from . import sandbox, shim
+from .policy import DIGEST, KEY_BYTES, Policy, knows
 from .spec import ProcessSpec
 
-_SCRUBBED = ("CLARY_DATABASE",)
 _HEAVY = {
     "torch": "clary.algorithms.deep", "sklearn": "clary.runtimes.scikit_learn", "faiss": "clary.algorithms.knn.program",
 }  # fmt: skip
 """What a spec may ask to be preloaded, and the module whose ``preload`` does it."""
 _IDLE_SECONDS = 600.0
+_MAX_SPEC = 1 << 20
 _BEAT = 1.0
 
 
@@ -51,8 +53,10 @@ def preload() -> None:
 class Zygote:
     """Takes specs from a Unix socket."""
 
-    def __init__(self, run: Path, lifeline: int | None, library: str = ""):
-        self._run = run
+    def __init__(self, policy: Policy, digest: str, lifeline: int | None, library: str = ""):
+        self._policy = policy
+        self._digest = digest
+        self._run = policy.home / "run"
         self._lifeline = lifeline
         self._library = library
         self._parent = os.getppid()
@@ -99,8 +103,12 @@ class Zygote:
                 channel, _ = self._listener.accept()
                 with channel:
                     channel.settimeout(5.0)
-                    with contextlib.suppress(OSError):
+                    try:
                         self._start(channel)
+                    except (ConnectionError, TimeoutError):
+                        pass
+                    except (OSError, ValueError, TypeError, KeyError) as error:  # of a client that may be anybody
+                        print(f"zygote: a request was refused: {error!r}", file=sys.stderr, flush=True)
         if self._library:
             path.unlink(missing_ok=True)
 
@@ -113,13 +121,19 @@ class Zygote:
         self._stopping = True
 
     def _start(self, channel: socket.socket) -> None:
+        """Fork a shim for the spec of a client that is the platform itself. Raises for any other."""
+        if not of_platform(channel):
+            raise PermissionError("the client is not a process of the platform")
+        if not knows(_exactly(channel, KEY_BYTES), self._digest):
+            raise PermissionError("the client does not know the key")
         size = int.from_bytes(exactly(channel, 4), "little")
-        if size > 1 << 20:
-            return
+        if size > _MAX_SPEC:
+            raise ValueError(f"a spec of {size} bytes")
         spec = ProcessSpec.load(exactly(channel, size))
+        self._policy.check(spec)
         self._asked = time.monotonic()
         if (pid := os.fork()) == 0:
-            _become_shim(spec)
+            _become_shim(spec, self._policy)
         channel.sendall(pid.to_bytes(4, "little"))
         if spec.preload in _HEAVY and not self._library and spec.preload not in self._heavy:
             if (pid := os.fork()) == 0:
@@ -135,7 +149,7 @@ class Zygote:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             sandbox.die_with_parent()
             importlib.import_module(_HEAVY[library]).preload()
-            Zygote(self._run, self._lifeline, library).serve()
+            Zygote(self._policy, self._digest, self._lifeline, library).serve()
         except BaseException:  # noqa: BLE001  # as for a shim: it must not return into the other zygote's loop
             traceback.print_exc()
         finally:
@@ -147,12 +161,23 @@ class Zygote:
                 self._heavy = {k: v for k, v in self._heavy.items() if v != pid}
 
 
-def _become_shim(spec: ProcessSpec) -> NoReturn:
+def _exactly(channel: socket.socket, size: int) -> bytearray:
+    """``size`` bytes that can be overwritten. ConnectionError when the other side ends before."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        if not (count := channel.recv_into(view[at:])):
+            raise ConnectionError("the other side hung up")
+        at += count
+    return data
+
+
+def _become_shim(spec: ProcessSpec, policy: Policy) -> NoReturn:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        shim.main(spec)
+        shim.main(spec, policy)
     except BaseException:  # noqa: BLE001  # the forked process must not return into the zygote's loop
         traceback.print_exc()
     finally:
@@ -161,16 +186,14 @@ def _become_shim(spec: ProcessSpec) -> NoReturn:
 
 def main() -> None:
     """The entry point of the zygote process."""
-    run = Path(os.environ["CLARY_HOME"]).expanduser() / "run"
+    policy, digest = Policy.from_environment(), os.environ[DIGEST]
     text = os.environ.get(VARIABLE, "")
-    for name in _SCRUBBED:
-        os.environ.pop(name, None)
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     # jobs share cores: a thread spins for some 30 µs, not for milliseconds, before it sleeps; one that slept at once
     # would make small networks four times as slow
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     preload()
-    Zygote(run, int(text) if text.isdigit() else None).serve()
+    Zygote(policy, digest, int(text) if text.isdigit() else None).serve()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from ... import peers
 from ...control.shipping import Shipper
 from ...executors.local import LocalExecutor, uid_of
 from ...executors.spec import Mount, ProcessSpec
@@ -47,6 +49,7 @@ _INIT_SECONDS = 10.0
 _MAX_SIGNED = 10_000
 _SESSION_SECONDS = 12 * 3600.0
 _AGAIN_SECONDS = 60.0
+_BACKLOG = 8  # of the Runtime API: a process has one or two connections
 _RENEW_SECONDS = 6 * 3600.0
 _OURS_MB = 256
 """What a process has mapped before its function's code runs: a fork shares the runtime's memory, but it is counted."""
@@ -109,7 +112,7 @@ class Environment:
         day = datetime.now(UTC).strftime("%Y/%m/%d")
         self.stream = f"{day}/[{row.spec['Version']}]{name}"
         self.group = row.spec["LoggingConfig"].get("LogGroup") or f"/aws/lambda/{row.spec['FunctionName']}"
-        self._server: asyncio.Server | None = None
+        self._server: peers.Listener | None = None
         self._log = -1
         self._program = 0
         self._init_seconds = 0.0
@@ -126,8 +129,12 @@ class Environment:
             (self._folder / name).chmod(0o1777)
         loop = asyncio.get_running_loop()
         path = self._folder / "io" / "api"
-        self._server = await loop.create_unix_server(lambda: Connection(self.api, self._pool), str(path))
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
         path.chmod(0o666)
+        listener.listen(_BACKLOG)
+        user = uid_of(f"fn-{self.row.uid}")
+        self._server = peers.Listener(listener, lambda: Connection(self.api, self._pool), peers.of_user(user))
         key = StreamKey(self.row.account, self.row.region, self.group, self.stream)
         (self._folder / STREAM).write_bytes(orjson.dumps(key))
         self._log = os.open(self._folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -171,7 +178,7 @@ class Environment:
         }  # fmt: skip
         mounts = [
             Mount(str(code.folder(self._platform, spec["CodeSha256"]) / "files"), "/var/task"),
-            Mount(str(self._folder / "io"), "/run/clary", True),
+            Mount(str(self._folder / "io"), "/run/clary"),
             Mount(str(self._folder / "tmp"), "/tmp", True),
         ]
         if (opt := layers.merged(self._platform, spec.get("Layers") or [])) is not None:
@@ -185,8 +192,6 @@ class Environment:
             id=self._folder.name, folder=str(self._folder), **way, environment=environment,
             mounts=tuple(mounts), hostname="function", directory="/var/task",
             memory_bytes=(spec["MemorySize"] + _OURS_MB) << 20, uid=uid_of(f"fn-{self.row.uid}"),
-            sandbox=self._platform.settings.sandbox,
-            supervisor_lock=str(self._platform.settings.folder / "run" / "supervisor.lock"),
         )  # fmt: skip
 
     def _watch(self, pid: int) -> None:

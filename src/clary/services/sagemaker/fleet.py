@@ -432,8 +432,6 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         network=not variant["Isolated"],
         memory_bytes=memory(variant),
         uid=uid_of(f"ep-{row.uid}"),
-        sandbox=platform.settings.sandbox,
-        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )
 
 
@@ -473,8 +471,6 @@ def _container(platform: Platform, row: Row, fleet: Json, slot: Slot, image: own
         image=str(image.files),
         network=False,
         memory_bytes=memory(variant),
-        sandbox=platform.settings.sandbox,
-        supervisor_lock=str(run / "supervisor.lock"),
     )  # fmt: skip
 
 

@@ -195,8 +195,6 @@ def _installer(
         ),
         network=network,
         uid=uid,
-        sandbox=platform.settings.sandbox,
-        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )  # fmt: skip
 
 

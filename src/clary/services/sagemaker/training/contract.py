@@ -166,8 +166,6 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
         uid=uid_of(run_id(row)),
-        sandbox=platform.settings.sandbox,
-        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )
 
 
@@ -230,8 +228,6 @@ def _container(platform: Platform, row: Row, all_hosts: list[Host], host: Host, 
         user=image.user,
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
-        sandbox=platform.settings.sandbox,
-        supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
     )
 
 

@@ -281,8 +281,7 @@ def _start_feeder(platform: Platform, row: Row, channel: Json, host: Host, plan:
     executor.start(
         ProcessSpec(
             id=f"{run_id(row)}-feed-{host.name}-{name}", folder=str(folder), call="clary.executors.feeder:main",
-            environment={"CLARY_FEED": str(plan_path), "PATH": os.defpath}, sandbox="off",
-            supervisor_lock=str(platform.settings.folder / "run" / "supervisor.lock"),
+            environment={"CLARY_FEED": str(plan_path), "PATH": os.defpath},
         )
     )  # fmt: skip
 

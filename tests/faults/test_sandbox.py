@@ -1,0 +1,276 @@
+"""What a hostile job, function or neighbour can do: nothing outside of what is its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clary.executors import limits
+from clary.executors.policy import KEY_BYTES, Policy
+from clary.executors.spec import Mount, ProcessSpec
+from tests.jobs import messages, train
+from tests.platform import Platform, started, until
+from tests.services.test_training import GROUP, scripted
+
+ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+"""Makes an ordinary user of root: no capability outside, files as before."""
+
+
+def ordinary() -> tuple[str, ...]:
+    """What precedes a command so that an ordinary user runs it."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("unshare") is None or subprocess.run([*ORDINARY, "true"], check=False).returncode:
+        pytest.skip("there is no way here to become an ordinary user")
+    return ORDINARY
+
+
+def printed(platform: Platform, name: str) -> str:
+    """What a job printed; the test is skipped where no sandbox can be made."""
+    text = "\n".join(messages(platform, GROUP, f"{name}/"))
+    if "without a sandbox" in text:
+        pytest.skip("this machine lets us make no sandbox")
+    return text
+
+
+def completed(platform: Platform, name: str, text: str, **changes: Any) -> str:
+    """Run a script; what it printed."""
+    found = train(platform, {**scripted(platform, name, text), **changes})
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    return printed(platform, name)
+
+
+@pytest.fixture(scope="module")
+def shown_platform() -> Iterator[Platform]:
+    """A platform of an ordinary user whose home is in a folder that every sandbox shows."""
+    prefix = ordinary()
+    home = Path(tempfile.mkdtemp(prefix="h", dir=sys.prefix))
+    if len(str(home)) > 43:
+        home.rmdir()
+        pytest.skip("the Python installation's path is too long for a home folder in it")
+    with started(home, prefix=prefix) as platform:
+        yield platform
+
+
+def test_a_home_folder_in_a_shown_folder_is_hidden(shown_platform: Platform, name: str) -> None:
+    text = f"""
+import os, pathlib, sys
+home = pathlib.Path({str(shown_platform.home)!r})
+print("UID", os.getuid())
+print("SEEN", sorted(str(p) for p in home.rglob("*")) if home.exists() else [])
+for path in ("run/session.json", "run/zygote.key", "clary.db", "tls/ca.key"):
+    try:
+        print("READ", path, len((home / path).read_bytes()))
+    except OSError:
+        pass
+try:
+    (home / "x").write_text("x"); print("WROTE")
+except OSError:
+    pass
+print("PYTHON", os.path.exists(sys.executable), bool(__import__("numpy").__file__))
+"""
+    said = completed(shown_platform, name, text)
+    assert "UID 0" not in said
+    assert "SEEN []" in said
+    assert "READ" not in said
+    assert "WROTE" not in said
+    assert "PYTHON True True" in said
+
+
+def _zygote(platform: Platform, data: bytes) -> bytes:
+    """What a zygote answers to one who is not the platform's control process."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(10)
+        channel.connect(str(platform.home / "run" / "zygote.sock"))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            channel.sendall(data)
+            return channel.recv(4)
+    return b""
+
+
+def _spec(platform: Platform, **changes: Any) -> ProcessSpec:
+    folder = platform.home / "runs" / "job-stranger" / "algo-1"
+    return ProcessSpec("stranger", str(folder), command=("/bin/true",), **changes)
+
+
+def _asked(spec: ProcessSpec, **more: Any) -> bytes:
+    raw = {**json.loads(spec.dump()), **more}
+    data = json.dumps(raw).encode()
+    return len(data).to_bytes(4, "little") + data
+
+
+def test_a_zygote_starts_nothing_for_those_who_do_not_know_its_key(sqlite_platform: Platform) -> None:
+    spec = _spec(sqlite_platform)
+    spec.path.mkdir(parents=True, exist_ok=True)
+    try:
+        assert _zygote(sqlite_platform, _asked(spec)) == b""
+        assert _zygote(sqlite_platform, os.urandom(KEY_BYTES) + _asked(spec)) == b""
+        key = (sqlite_platform.home / "run" / "zygote.key").read_bytes()
+        assert (sqlite_platform.home / "run" / "zygote.key").stat().st_mode & 0o77 == 0
+        assert _zygote(sqlite_platform, key + _asked(spec, sandbox="off")) == b""  # not a client's to choose
+        for source in (sqlite_platform.home, sqlite_platform.home / "run", sqlite_platform.home.parent):
+            assert (
+                _zygote(sqlite_platform, key + _asked(_spec(sqlite_platform, mounts=(Mount(str(source), "/x"),))))
+                == b""
+            )
+        assert not (spec.path / "lock").exists()
+        assert _zygote(sqlite_platform, key + _asked(spec)) != b""
+        until(lambda: (spec.path / "exit").exists(), what="the process ends")
+    finally:
+        shutil.rmtree(spec.path.parent)
+
+
+def test_a_policy_hides_a_home_by_each_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    given = {"CLARY_HOME": str(tmp_path / "link"), "CLARY_HIDDEN": "/opt/secret:relative"}
+    hidden = Policy.from_environment(given).hidden
+    assert str(tmp_path / "real") in hidden
+    assert "/opt/secret" in hidden
+    assert "/" not in hidden
+
+
+UNLOCKS = """
+import fcntl, os, time
+found = sorted(int(n) for n in os.listdir("/proc/self/fd"))
+for fd in found:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError:
+        pass
+print("UNLOCKED", flush=True)
+open_ones = []
+for fd in range(3, 4096):
+    try:
+        open_ones.append((fd, os.readlink(f"/proc/self/fd/{fd}")))
+    except OSError:
+        pass
+print("OPEN", [o for o in open_ones if not o[1].startswith(("pipe:", "/proc"))], flush=True)
+while not os.path.exists("/opt/ml/model/go"): time.sleep(0.02)
+print("WENT ON", flush=True)
+"""
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_job_has_no_descriptor_of_the_platforms(own_platform: Platform, name: str, forked: bool) -> None:
+    """A job that unlocks whatever it finds is still the job that runs, and ends as such."""
+    text = UNLOCKS if forked else f"# pip install\n{UNLOCKS}"  # one that may install packages is executed
+    request = scripted(own_platform, name, text)
+    own_platform.client("sagemaker").create_training_job(**request)
+    until(lambda: "UNLOCKED" in "".join(messages(own_platform, GROUP, f"{name}/")), what="it has unlocked all")
+    folder = next(own_platform.home.glob("runs/job-*/algo-1"))
+    own_platform.kill("clary.server")  # the next one judges by the lock
+    until(lambda: _status(own_platform, name), what="control is back")
+    assert _status(own_platform, name) == "InProgress"
+    (folder / "ml/model/go").touch()
+    until(lambda: _status(own_platform, name) not in ("InProgress", ""), what="it ends")
+    said = printed(own_platform, name)
+    assert _status(own_platform, name) == "Completed"
+    assert "OPEN []" in said
+    assert "WENT ON" in said
+
+
+def _status(platform: Platform, name: str) -> str:
+    with contextlib.suppress(Exception):  # while control starts there is nobody to ask
+        found = platform.client("sagemaker").describe_training_job(TrainingJobName=name)
+        return str(found["TrainingJobStatus"])
+    return ""
+
+
+DETACHES = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+            while True: time.sleep(1)
+        os._exit(0)
+print("DETACHED", flush=True)
+while True: time.sleep(1)
+"""
+
+
+def _groups(platform: Platform) -> list[str]:
+    return [str(p) for h in limits.hierarchies() if (p := h / limits.of_home(platform.home)).exists()]
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+def test_down_ends_all_that_a_job_started_and_leaves_no_group(name: str, sandbox: str) -> None:
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    prefix = ordinary() if sandbox == "off" else ()  # root's files are closed to a job that is not in a sandbox
+    with started(home, prefix=prefix, CLARY_SANDBOX=sandbox) as platform:
+        platform.client("sagemaker").create_training_job(**scripted(platform, name, DETACHES))
+        until(lambda: "DETACHED" in "".join(messages(platform, GROUP, f"{name}/")), what="it has detached processes")
+        made = _groups(platform)
+        if os.geteuid() == 0:
+            assert made
+        # what `started` asserts when it ends: no process of the home folder is left
+    assert not [path for path in made if os.path.exists(path)]
+
+
+def test_groups_of_a_platform_that_was_killed_are_removed_at_the_next_start(own_platform: Platform, name: str) -> None:
+    own_platform.client("sagemaker").create_training_job(**scripted(own_platform, name, DETACHES))
+    until(lambda: "DETACHED" in "".join(messages(own_platform, GROUP, f"{name}/")), what="it runs")
+    if not (made := _groups(own_platform)):
+        pytest.skip("this machine lets us make no control groups")
+    own_platform.kill()
+    inside = [Path(p) for path in made for p, _, _ in os.walk(path) if Path(p).name == "algo-1"]
+    assert inside
+    own_platform.up()
+    assert not [p for p in inside if p.exists()]
+
+
+def test_secrets_of_the_operators_environment_stay_with_the_platform(name: str) -> None:
+    """Neither a job nor a process between it and the platform has them, or the database's password."""
+    text = """
+import pathlib
+for path in ("/proc/self/environ", "/proc/1/environ"):
+    try:
+        print("ENVIRON", path, "hush" in pathlib.Path(path).read_text())
+    except OSError:
+        print("ENVIRON", path, False)
+import time
+print("READY", flush=True)
+while not pathlib.Path("/opt/ml/model/go").exists(): time.sleep(0.02)
+"""
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    secrets = {"PGPASSWORD": "hush-1", "AWS_SECRET_ACCESS_KEY": "hush-2", "MY_TOKEN": "hush-3"}
+    with started(home, CLARY_DATABASE=f"sqlite:///{home}/hush.db", **secrets) as platform:
+        platform.client("sagemaker").create_training_job(**scripted(platform, name, text))
+        until(lambda: "READY" in "".join(messages(platform, GROUP, f"{name}/")), what="it runs")
+        said = printed(platform, name)
+        assert "True" not in said
+        forked = platform.pids("clary.executors.zygote")
+        assert len(forked) > 2
+        for pid in forked:
+            found = Path(f"/proc/{pid}/environ").read_text()
+            assert "CLARY_HOME" in found
+            assert "hush" not in found
+        (next(home.glob("runs/job-*/algo-1")) / "ml/model/go").touch()
+        until(lambda: _status(platform, name) == "Completed", what="it ends")
+
+
+@pytest.mark.parametrize("path", ["/../../../../../../tmp/out-of-the-sandbox", "/usr/lib/ckpt", "/proc/ckpt"])
+def test_a_path_that_cannot_be_shown_does_not_cost_the_sandbox(sqlite_platform: Platform, name: str, path: str) -> None:
+    """A user's own choice must not decide whether there is a sandbox, nor make folders outside of it."""
+    request = scripted(sqlite_platform, name, "print('RAN')\n")
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{name}/c", "LocalPath": path}
+    found = train(sqlite_platform, request)
+    said = "\n".join(messages(sqlite_platform, GROUP, f"{name}/"))
+    if "without a sandbox" in said and "mounting" in said:
+        pytest.fail(said)
+    assert found["TrainingJobStatus"] == "Failed"
+    assert "RAN" not in said
+    assert not Path("/tmp/out-of-the-sandbox").exists()
