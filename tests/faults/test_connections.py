@@ -21,6 +21,7 @@ from clary.gateway.bodies import Bodies
 from clary.web import Connection, Connections, Limits, Request, Response, serving
 from clary.web.message import Body, Budget, Overloaded
 from tests.platform import CLARY, Platform, until
+from tests.signing import sign
 
 INVOKE = b"POST /endpoints/none/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
 HEALTH = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -47,12 +48,20 @@ def statuses(answer: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)
 
 
-@pytest.mark.parametrize(("request_", "status"), [(INVOKE, b"403"), (HEALTH, b"200")])
 @pytest.mark.parametrize("stray", [b"\0", b"GET\r\n\r\n", b"}{\r\n"])
-def test_a_request_before_stray_bytes_is_answered(
-    platform: Platform, request_: bytes, status: bytes, stray: bytes
-) -> None:
-    assert statuses(everything(platform, request_ + stray)) == [status, b"400"]
+def test_a_request_before_stray_bytes_is_answered(platform: Platform, stray: bytes) -> None:
+    assert statuses(everything(platform, HEALTH + stray)) == [b"200", b"400"]
+    headers = sign(platform, {"Content-Type": "text/csv"}, b"1", path="/endpoints/none/invocations")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": "1"}.items())
+    call = f"POST /endpoints/none/invocations HTTP/1.1\r\n{lines}\r\n1".encode()
+    answer = everything(platform, call + stray)
+    assert statuses(answer) == [b"400", b"400"]
+    assert answer.index(b"Endpoint none of account") < answer.index(b"not well-formed HTTP")
+
+
+def test_a_stranger_is_refused_before_the_body_of_a_prediction(platform: Platform) -> None:
+    head = INVOKE.replace(b"Content-Length: 1", b"Content-Length: 20000000").removesuffix(b"1")
+    assert statuses(everything(platform, head)) == [b"403"]
 
 
 @pytest.mark.parametrize(("request_", "status"), [(INVOKE, b"403"), (HEALTH, b"200")])

@@ -125,36 +125,45 @@ class Authenticator:
         self._times: dict[bytes, int] = {}
         self._claims: dict[bytes, _Claim] = {}
 
-    def check(self, path: bytes, headers: dict[bytes, bytes], body: bytes) -> Principal:
-        """Who signed a POST to a (canonical) path and query; Denied when nobody we know did."""
+    def check_head(self, headers: dict[bytes, bytes]) -> None:
+        """Raise Denied for a request that no body can make valid, before its body is read."""
+        if not self._table.open:
+            self._claim(headers)
+
+    def _claim(self, headers: dict[bytes, bytes]) -> _Claim:
+        """Check key, time, scope and signed headers: all of a signature but the signature itself."""
         authorization = headers.get(b"authorization")
-        if self._table.open:
-            return self._open(authorization, headers)
         if authorization is None:
             raise Denied("MissingAuthenticationTokenException", "Missing Authentication Token")
         token = headers.get(b"x-amz-security-token")
         claim = self._claims.get(authorization[:-_SIGNATURE] if token is None else token + authorization[:-_SIGNATURE])
         if claim is None:
             claim = self._read(authorization, token, headers)
-        key = claim.key
         date = headers.get(b"x-amz-date")
         if date is None:
             raise Denied(
                 "IncompleteSignatureException",
                 "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
             )
-        self._check_time(date, key)
-        names, signed = claim.names, claim.signed
-        if (missing := self._unsigned(headers, names)) is not None:
+        self._check_time(date, claim.key)
+        if (missing := self._unsigned(headers, claim.names)) is not None:
             raise Denied(
                 "InvalidSignatureException",
                 f"'{missing.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.",
             )
+        return claim
+
+    def check(self, path: bytes, headers: dict[bytes, bytes], body: bytes) -> Principal:
+        """Return who signed a POST to a (canonical) path and query; raise Denied if no known key did."""
+        if self._table.open:
+            return self._open(headers.get(b"authorization"), headers)
+        claim = self._claim(headers)
+        key, names, signed, date = claim.key, claim.names, claim.signed, headers[b"x-amz-date"]
         try:
             expected = key.signer.signature(path, names, headers, signed, date, key.scope, body)
         except KeyError as error:
             raise Denied("IncompleteSignatureException", f"The signed header {error} is not in the request.") from None
-        if not hmac.compare_digest(expected, authorization[claim.length :]):
+        if not hmac.compare_digest(expected, headers[b"authorization"][claim.length :]):
             self._wrong(_canonical(path, names, headers, signed, body), date, key.scope, headers)
         return key.principal
 

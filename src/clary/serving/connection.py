@@ -12,6 +12,7 @@ import httptools
 import orjson
 
 from .address import Address, is_invoke
+from .authenticate import Denied
 from .invocation import LARGE, Invocation
 from .peer import Peer
 
@@ -65,7 +66,8 @@ class Connection(Peer):
         self._parser = httptools.HttpRequestParser(self)
         self._tunnel: asyncio.Transport | None = None
         self._turning = False  # the tunnel is being opened
-        self._broken = False  # what came after the present requests cannot be read
+        self._broken = False  # what came after the present requests cannot be read, for this reason:
+        self._rejection = (400, b"", "")
         self._last = False  # nothing is read after the present requests
         self._touched = monotonic()
         self._since = self._touched  # when the request that is being read began
@@ -163,13 +165,17 @@ class Connection(Peer):
             if not self._busy():
                 self.transport.close()
         except httptools.HttpParserError:
-            self._broken = True
-            if not self._busy():
-                self._malformed()
+            self._reject(400, b"ValidationError", "The request is not well-formed HTTP.")
 
-    def _malformed(self) -> None:
-        """Refuse what cannot be read, after the requests before it were answered."""
-        self.refuse(400, b"ValidationError", "The request is not well-formed HTTP.", close=True)
+    def _reject(self, status: int, code: bytes, text: str) -> None:
+        """Refuse the request that is being read, after those before it were answered, and read nothing more."""
+        if self._broken:
+            return
+        self._broken = True
+        self._parts = []
+        self._rejection = (status, code, text)
+        if not self._busy():
+            self.refuse(status, code, text, close=True)
 
     # ---- parser ----------------------------------------------------------------------------------------------------
 
@@ -185,7 +191,7 @@ class Connection(Peer):
     def on_url(self, url: bytes) -> None:
         self._url = self._url + url if self._url else url
         if len(self._url) > MAX_HEAD:
-            self.refuse(414, b"ValidationError", "The request's URL is too long.", close=True)
+            self._reject(414, b"ValidationError", "The request's URL is too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -196,44 +202,54 @@ class Connection(Peer):
         self._size += len(name) + len(value)
         self._count += 1
         if self._size > MAX_HEAD or self._count > MAX_HEADERS:
-            self.refuse(431, b"ValidationError", "The request's headers are too large.", close=True)
+            self._reject(431, b"ValidationError", "The request's headers are too large.")
 
     def on_headers_complete(self) -> None:
         self._size = 0
         if self._twice:
-            self.refuse(400, b"ValidationError", "The request has more than one Host header.", close=True)
+            self._reject(400, b"ValidationError", "The request has more than one Host header.")
         elif int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
             self._too_large()
+        elif (denied := self._denied()) is not None:
+            self._reject(denied.status, denied.code.encode(), str(denied))
         elif self._headers.get(b"expect") == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _denied(self) -> Denied | None:
+        """Why a request is refused before its body is read; None where that may decide."""
+        if self._front.addresses.of(self._url) is None:
+            return None
+        try:
+            self._front.authenticator.check_head(self._headers)
+        except Denied as error:
+            return error
+        return None
 
     def on_body(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
         if self._size > MAX_BODY:
             self._too_large()
-        elif self._size > LARGE:
-            self._hold()
+        else:
+            self._hold(len(data))
 
-    def _hold(self) -> None:
-        """Count a large body; its signature covers all of it, so all of it must be here before it is passed on."""
-        self._front.held += self._size - self._held
-        self._held = self._size
+    def _hold(self, size: int) -> None:
+        """Count a body that comes in pieces; its signature covers all of it, so it must be here before it is passed on."""
+        self._front.held += size
+        self._held += size
         if self._front.held > MAX_HELD:
-            self._parts = []
-            self.refuse(429, b"ThrottlingException", "Rate exceeded", close=True)
+            self._reject(429, b"ThrottlingException", "Rate exceeded")
 
     def _let_go(self) -> None:
         self._front.held -= self._held
         self._held = 0
 
     def _too_large(self) -> None:
-        self._parts = []
         text = f"The request body is larger than {MAX_BODY} bytes, the limit of InvokeEndpoint. Use batch transform or asynchronous inference for larger payloads."
-        self.refuse(413, b"ValidationError", text, close=True)
+        self._reject(413, b"ValidationError", text)
 
     def on_message_complete(self) -> None:
-        if self.transport.is_closing():
+        if self._broken or self.transport.is_closing():
             return
         self._reading = False
         keep_alive = self._parser.should_keep_alive()
@@ -301,7 +317,8 @@ class Connection(Peer):
         if self._next:
             asyncio.get_running_loop().call_soon(self._begin_next)
         elif self._broken:
-            self._malformed()
+            status, code, text = self._rejection
+            self.refuse(status, code, text, close=True)
         elif self._behind:
             data, self._behind = self._behind, b""
             self.transport.resume_reading()
