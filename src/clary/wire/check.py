@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..patterns import PatternError, compile_pattern
 from .model import Shape
 
 Check = Callable[[Any, str, list[str]], None]
@@ -13,6 +14,8 @@ Check = Callable[[Any, str, list[str]], None]
 
 _SHOWN = 1024
 """Characters of an offending value that a message repeats."""
+_BACKTRACKED = 4096
+"""Characters of a value that Python's engine is given; the models' few patterns for it allow fewer, or are simple."""
 
 
 def message(violations: list[str]) -> str:
@@ -37,8 +40,12 @@ def checker(shape: Shape, memo: dict[Any, Check | None]) -> Check | None:
 
 
 def _say(value: Any, at: str, rule: str) -> str:
-    shown = "null" if value is None else f"'{str(value)[:_SHOWN]}'"
+    shown = "null" if value is None else f"'{_text(value)}'"
     return f"Value {shown} at '{at}' failed to satisfy constraint: {rule}"
+
+
+def _text(value: Any) -> str:
+    return value[:_SHOWN] if isinstance(value, str) else str(value)[:_SHOWN]
 
 
 def _low(name: str) -> str:
@@ -126,8 +133,8 @@ def _rules(check: Check, value: Any) -> list[str]:
 
 def _string(shape: Shape) -> Check | None:
     size, allowed = _bounds(shape, len, "length"), shape["enum"]
-    pattern = _compile(shape["pattern"])
-    if not (size or allowed or pattern):
+    matches = _matcher(shape["pattern"])
+    if not (size or allowed or matches):
         return None
     known = frozenset(allowed or ())
     words = f"Member must satisfy enum value set: [{', '.join(allowed or ())}]"
@@ -137,19 +144,26 @@ def _string(shape: Shape) -> Check | None:
             out.append(_say(value, at, words))
         if size:
             size(value, at, out)
-        if pattern and not pattern.fullmatch(value):
+        if matches and not matches(value):
             out.append(_say(value, at, f"Member must satisfy regular expression pattern: {shape['pattern']}"))
 
     return check
 
 
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
+def _matcher(pattern: str | None) -> Callable[[str], bool] | None:
+    """Whether a whole value matches. What the linear engine lacks runs in Python's, and on short values only."""
     if not pattern or pattern in (".*", "[\\s\\S]*"):
         return None
+    text = _from_java(pattern)
     try:
-        return re.compile(_from_java(pattern))
+        return compile_pattern(text).full
+    except PatternError:
+        pass
+    try:
+        compiled = re.compile(text)
     except re.error:
         return None
+    return lambda value: len(value) <= _BACKTRACKED and compiled.fullmatch(value) is not None
 
 
 def _from_java(pattern: str) -> str:

@@ -40,7 +40,7 @@ def tree(body: bytes, query: str = "") -> Tree:
 def _items(node: Any) -> list[Any]:
     if type(node) is not dict:
         return []
-    return [node[i] for i in sorted((k for k in node if k.isdigit()), key=int)]
+    return [node[i] for i in sorted((k for k in node if k.isascii() and k.isdigit() and len(k) < 10), key=int)]
 
 
 def reader(shape: Shape, memo: dict[Any, Reader]) -> Reader:
@@ -74,12 +74,12 @@ def _reader(shape: Shape, memo: dict[Any, Reader]) -> Reader:
         case "map":
             key_shape, value_shape = shape.child("key"), shape.child("value")
             key_name, value_name = key_shape["locationName"] or "key", value_shape["locationName"] or "value"
-            value, flattened = reader(value_shape, memo), flat(shape)
+            key, value, flattened = reader(key_shape, memo), reader(value_shape, memo), flat(shape)
 
             def read_map(node: Any) -> dict[str, Any]:
                 entries = node if flattened or type(node) is not dict else node.get("entry")
                 return {
-                    e[key_name]: value(e[value_name])
+                    key(e[key_name]): value(e[value_name])
                     for e in _items(entries)
                     if type(e) is dict and key_name in e and value_name in e
                 }

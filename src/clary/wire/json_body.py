@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from . import bounded
 from .message import Malformed
 from .model import Shape
-from .values import read_blob, read_float, read_time, write_blob, write_float, write_time
+from .values import bounds, read_blob, read_float, read_time, write_blob, write_float, write_time
 
 Convert = Callable[[Any], Any]
 
@@ -28,8 +29,19 @@ _JSON_NAMES = {
     dict: "START_OBJECT", list: "START_ARRAY",
 }  # fmt: skip
 _STRING = _typed("a String", str)
-_INTEGER = _typed("an Integer", int)
 _BOOLEAN = _typed("a Boolean", bool)
+
+
+def _integer(shape: Shape) -> Convert:
+    read, (low, high) = _typed("a Long" if shape.type == "long" else "an Integer", int), bounds(shape)
+
+    def read_integer(node: Any) -> int:
+        number: int = read(node)
+        if not low <= number <= high:
+            raise Malformed(f"Numeric value ({number}) out of range of {shape.type}")
+        return number
+
+    return read_integer
 
 
 def reader(shape: Shape, memo: dict[Any, Convert]) -> Convert:
@@ -62,6 +74,8 @@ def _reader(shape: Shape, memo: dict[Any, Convert]) -> Convert:
             def read_map(node: Any) -> dict[str, Any]:
                 if type(node) is not dict:
                     raise Malformed("Unrecognized collection type: expected a map")
+                if not all(type(k) is str for k in node):  # CBOR has keys of every type
+                    raise Malformed("Unrecognized collection type: expected a map of strings")
                 return {k: value(v) for k, v in node.items() if v is not None}
 
             return read_map
@@ -75,7 +89,7 @@ def _reader(shape: Shape, memo: dict[Any, Convert]) -> Convert:
         case "boolean":
             return _BOOLEAN
         case "integer" | "long":
-            return _INTEGER
+            return _integer(shape)
     if shape["jsonvalue"]:  # only in headers is such a value text within text
         return lambda node: node
     return _STRING
@@ -151,8 +165,8 @@ def _writer(shape: Shape, memo: dict[Any, Convert | None]) -> Convert | None:
 def loads(body: bytes) -> Any:
     """A JSON document; an empty body is an empty object."""
     try:
-        return orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError:
+        return bounded.loads(body) if body else {}
+    except ValueError:
         raise Malformed("Could not parse request body into json") from None
 
 

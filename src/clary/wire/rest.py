@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from .message import Malformed, Response
 from .model import Operation, Service, Shape
-from .values import text_reader, text_writer
+from .values import check_text, text_reader, text_writer
 
 _LABEL = re.compile(r"\{([^}+]+)(\+)?\}")
 
@@ -154,7 +154,7 @@ def _reader(where: str, key: str, shape: Shape) -> Take:
         return lambda labels, query, headers: read(labels[key])
     if where == "headers":
         return lambda labels, query, headers: (
-            {k[len(low) :]: v for k, v in headers.items() if k.startswith(low)} or None
+            {k[len(low) :]: check_text(v) for k, v in headers.items() if k.startswith(low)} or None
         )
     if where == "querystring" and shape.type == "map":
         many = shape.child("value").type == "list"

@@ -12,13 +12,39 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
+from . import bounded
 from .message import Malformed
 from .model import Shape
+
+INTEGER, LONG = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1)
+"""Bounds of the models' types of whole numbers."""
+
+
+def bounds(shape: Shape) -> tuple[int, int]:
+    """Return the least and the greatest number of an integer shape's type."""
+    return LONG if shape.type == "long" else INTEGER
+
+
+def shown(value: Any) -> str:
+    """Return a short text for a value in an error message; containers are not spelled out."""
+    if isinstance(value, (dict, list, tuple)):
+        return "a map" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def check_text(text: str) -> str:
+    """Return a text as it is; Malformed if it holds halves of characters, as bytes that are not UTF-8 leave them."""
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise Malformed("a text is not UTF-8")
+    return text
 
 
 def read_time(text: Any, style: str = "iso8601") -> datetime:
     """A moment from its wire spelling: ``iso8601``, ``rfc822`` or ``unixTimestamp``."""
     try:
+        if isinstance(text, bool):
+            raise ValueError
         if style == "unixTimestamp" or isinstance(text, (int, float)):
             return datetime.fromtimestamp(float(text), UTC)
         if style == "rfc822":
@@ -27,7 +53,7 @@ def read_time(text: Any, style: str = "iso8601") -> datetime:
             parsed = datetime.fromisoformat(text)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (TypeError, ValueError, OverflowError, OSError):
-        raise Malformed(f"{text!r} is not a {style} timestamp") from None
+        raise Malformed(f"{shown(text)} is not a {style} timestamp") from None
 
 
 @lru_cache(4096)
@@ -76,23 +102,25 @@ def read_bool(text: str) -> bool:
     try:
         return _BOOL[text.strip().lower()]
     except (KeyError, AttributeError):
-        raise Malformed(f"{text!r} is not a boolean") from None
+        raise Malformed(f"{shown(text)} is not a boolean") from None
 
 
-def read_int(text: Any) -> int:
+def read_int(text: str, low: int = LONG[0], high: int = LONG[1]) -> int:
     """An integer from its decimal spelling."""
     try:
-        return int(text)
-    except (TypeError, ValueError):
-        raise Malformed(f"{text!r} is not an integer") from None
+        return bounded.whole(text.strip(), low, high)
+    except (AttributeError, ValueError):
+        raise Malformed(f"{shown(text)} is not an integer") from None
 
 
 def read_float(text: Any) -> float:
     """A number, or one of AWS's spellings of the numbers that JSON lacks."""
     try:
+        if isinstance(text, bool):
+            raise ValueError
         return _ODD[text] if isinstance(text, str) and text in _ODD else float(text)
-    except (TypeError, ValueError):
-        raise Malformed(f"{text!r} is not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise Malformed(f"{shown(text)} is not a number") from None
 
 
 def write_float(value: float) -> float | str:
@@ -110,7 +138,7 @@ def write_bool(value: bool) -> str:
 def read_json(text: str) -> Any:
     """A JSON document that travels as base64 in a header."""
     try:
-        return json.loads(read_blob(text))
+        return bounded.loads(read_blob(text))
     except ValueError:
         raise Malformed("header is not base64 of JSON") from None
 
@@ -119,7 +147,8 @@ def text_reader(shape: Shape, style: str) -> Callable[[str], Any]:
     """A reader of a scalar spelled as text: a header, a label, a query parameter, an XML leaf."""
     match shape.type:
         case "integer" | "long" | "short" | "byte":
-            return read_int
+            low, high = bounds(shape)
+            return lambda text: read_int(text, low, high)
         case "float" | "double":
             return read_float
         case "boolean":
@@ -131,7 +160,7 @@ def text_reader(shape: Shape, style: str) -> Callable[[str], Any]:
             return lambda text: read_time(text, style)
     if shape["jsonvalue"]:
         return read_json
-    return lambda text: text
+    return check_text
 
 
 def text_writer(shape: Shape, style: str) -> Callable[[Any], str]:

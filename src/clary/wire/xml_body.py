@@ -22,10 +22,14 @@ _SPECIAL = re.compile(r"[&<>\r]")
 
 def parse(body: bytes) -> ElementTree.Element:
     """The root element, its tags without namespaces; document types are refused (entity bombs)."""
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+    try:
+        text = body.decode("utf-8-sig")  # as text its declaration counts no longer: no encoding hides what it holds
+    except UnicodeDecodeError:
+        raise Malformed("body is not UTF-8") from None
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise Malformed("body holds a document type declaration")
     try:
-        root = ElementTree.fromstring(body)
+        root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise Malformed(f"body is not XML: {error}") from None
     for node in root.iter():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import event_stream
+from .. import event_stream, json_body
 from ..check import Check, checker
 from ..message import NoSuchOperation, Request, Response
 from ..model import Operation, Service, Shape
@@ -24,6 +24,7 @@ class Protocol:
         self.service = service
         self._reads: dict[Any, Any] = {}
         self._writes: dict[Any, Any] = {}
+        self._typed: dict[Any, json_body.Convert] = {}
         self._checks: dict[Any, Check | None] = {}
         self._readers: dict[str, Read] = {}
         self._writers: dict[str, Write] = {}
@@ -38,6 +39,15 @@ class Protocol:
         if (read := self._readers.get(operation.name)) is None:
             read = self._readers[operation.name] = self.compile_reader(operation)
         return read(request, found)
+
+    def typed(self, operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters that came by no wire, each in its modelled type; Malformed if one is none.
+
+        They go by the names of members, what is inside them is spelled as on the wire.
+        """
+        members = operation.input.members if operation.input else {}
+        known = {n: v for n, v in given.items() if n in members and v is not None}
+        return {n: json_body.reader(members[n], self._typed)(v) for n, v in known.items()}
 
     def check(self, operation: Operation, params: dict[str, Any]) -> list[str]:
         """What the parameters violate, in AWS's words."""
