@@ -10,14 +10,14 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
-import orjson
-
+from ....wire import bounded
+from ...confined import Crew, Failed
 from ...jsonpath import PathError, compile_path
 
 Json = dict[str, Any]
@@ -28,6 +28,9 @@ _MEMBER = re.compile(r"\.\s*([A-Za-z_]\w*)")
 _LEAKS = frozenset(("format", "format_map"))  # a text from a request would choose what they show
 _DIRECTIVE = re.compile(r"#\{?\s*(?:evaluate|parse|include)\b")
 _STAGE = re.compile(r"\$\{stageVariables\.([A-Za-z0-9_]+)\}")
+
+
+_CREW = Crew("clary.services.apis.rest.engine")
 
 
 class TemplateFailed(Exception):
@@ -149,7 +152,7 @@ class _Input:
 
     def _value(self) -> Any:
         try:
-            return orjson.loads(self._source.body or "{}")
+            return bounded.loads(self._source.body or "{}")
         except ValueError:
             return {}
 
@@ -185,7 +188,7 @@ class _Util:
     def parseJson(self, text: Any) -> Any:
         """A JSON text as an object."""
         try:
-            return _wrapped(orjson.loads(str(text)))
+            return _wrapped(bounded.loads(str(text)))
         except ValueError:
             return None
 
@@ -225,22 +228,39 @@ def _checked(template: str) -> None:
 
 
 def render(template: str, source: Source, overrides: Json) -> str:
-    """A template filled in; what it overrides (``$context.requestOverride``, ``responseOverride``) is put in ``overrides``."""
+    """A template filled in; what it overrides (``$context.requestOverride``, ``responseOverride``) is put in ``overrides``.
+
+    Templates are programs: they run in a process of their own, with bounds on time, memory and output.
+    """
     _checked(template)
+    try:
+        found, changed = _CREW.call("render", template, asdict(source))
+    except Failed as error:
+        raise TemplateFailed(str(error)) from None
+    overrides |= changed
+    return str(found)
+
+
+def fits(schema: str, body: bytes) -> bool:
+    """Return whether a body is JSON that a model's schema allows; a check that costs too much says no."""
+    try:
+        return bool(_CREW.call("fits", schema, body.decode()))
+    except (Failed, UnicodeDecodeError):
+        return False
+
+
+def merged(template: str, source: Source) -> tuple[str, Json]:
+    """Fill a template in; its text and its overrides. Runs in a process of the crew."""
     context = _wrapped(source.context)
     context["requestOverride"] = {"header": {}, "path": {}, "querystring": {}}
     context["responseOverride"] = {"header": {}, "status": None}
     names = {
         "input": _Input(source), "util": _Util(), "context": context, "stageVariables": Map(source.variables),
     }  # fmt: skip
-    import airspeed  # only who has templates waits for it
+    import airspeed  # only processes that fill templates in wait for it
 
-    try:
-        found: str = airspeed.Template(template).merge(names)
-    except Exception as error:  # noqa: BLE001  # whatever a library for templates raises at a template that users wrote
-        raise TemplateFailed(f"{type(error).__name__}: {error}") from None
-    overrides |= {k: context[k] for k in ("requestOverride", "responseOverride")}
-    return found
+    found: str = airspeed.Template(template).merge(names)
+    return found, _plain({k: context[k] for k in ("requestOverride", "responseOverride")})
 
 
 def value(expression: str, source: Source, answer: Source | None = None) -> str | None:
@@ -271,7 +291,7 @@ def value(expression: str, source: Source, answer: Source | None = None) -> str 
             return which.path.get(name)
         case "body":
             try:
-                found = compile_path(f"$.{name}" if name else "$")(orjson.loads(which.body or "{}"))
+                found = compile_path(f"$.{name}" if name else "$")(bounded.loads(which.body or "{}"))
             except (PathError, ValueError):
                 return which.body if not name else None
             return found if isinstance(found, str) else json.dumps(found)

@@ -10,8 +10,6 @@ import time
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -19,6 +17,7 @@ import orjson
 
 from ....clock import now
 from ....ids import request_id as new_request_id
+from ....patterns import PatternError, compile_pattern, wildcard
 from ....provider.context import Context, context_of
 from ....provider.errors import AwsError
 from ....provider.platform import Platform
@@ -597,20 +596,9 @@ def _validate(api: Json, method: Json, call: Call) -> None:
         name = (method.get("requestModels") or {}).get(kind)
         if name is None:
             return
-        try:
-            value = orjson.loads(call.body or b"{}")
-            fits = _checker(api["models"][name].get("schema") or "{}").is_valid(value)
-        except Exception:  # noqa: BLE001  # no JSON, no such model, or whatever the library says of a schema that is none
-            fits = False
-        if not fits:
+        model = api["models"].get(name)
+        if model is None or not mapping.fits(model.get("schema") or "{}", call.body):
             raise Refused("BAD_REQUEST_BODY", "Invalid request body")
-
-
-@lru_cache(256)
-def _checker(schema: str) -> Any:
-    import jsonschema  # it takes longer to import than the rest of the gateway
-
-    return jsonschema.Draft4Validator(json.loads(schema))
 
 
 def _issuer(arn: str, base: str) -> str:
@@ -632,9 +620,17 @@ def _identities(authorizer: Json, call: Call) -> list[str] | None:
         return None
     found = [v for v in values if v is not None]
     pattern = authorizer.get("identityValidationExpression")
-    if pattern and one and not re.fullmatch(pattern, found[0]):
+    if pattern and one and not _full(pattern, found[0]):
         return None
     return found
+
+
+def _full(pattern: str, text: str) -> bool:
+    """Whether the whole of a text matches; what cannot be compiled here was refused when it was written."""
+    try:
+        return compile_pattern(pattern, dot_all=True).full(text)
+    except PatternError:
+        raise Refused("API_CONFIGURATION_ERROR", "Internal server error") from None
 
 
 def _verdict(decision: Json | None, arn: str) -> str:
@@ -644,7 +640,7 @@ def _verdict(decision: Json | None, arn: str) -> str:
     for statement in statements if isinstance(statements, list) else [statements]:
         resources = statement["Resource"]
         listed = resources if isinstance(resources, list) else [resources]
-        if any(fnmatchcase(arn, r.replace("[", "[[]")) for r in listed):
+        if any(wildcard(r).full(arn) for r in listed):
             if statement["Effect"] == "Deny":
                 return "Deny"
             verdict = "Allow"
@@ -675,7 +671,7 @@ def _chosen(responses: Json, subject: str, function: bool) -> Json | None:
         pattern = rule.get("selectionPattern")
         if not pattern:
             default = default or rule
-        elif (subject or not function) and re.fullmatch(pattern, subject, re.DOTALL):
+        elif (subject or not function) and _full(pattern, subject):
             return dict(rule)
     return default
 
