@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -43,14 +43,18 @@ class Provider:
         signing: str | None = None,
         streams: frozenset[str] = frozenset(),
         quick: frozenset[str] = frozenset(),
+        required: Mapping[str, tuple[str, ...]] | None = None,
     ):
         self.name = name
         self.model: Service = load(name)
+        for shape, members in (required or {}).items():  # what the service insists on and its model does not say
+            body = self.model.shapes[shape]
+            body["required"] = [*body.get("required", ()), *members]
         self.signing = signing or self.model.metadata.get("signingName") or self.model.metadata["endpointPrefix"]
         self.handlers: dict[str, Bound] = {}
         self._streams = streams
         self._quick = quick
-        self._names = {n.lower(): n for n in self.model.operations}
+        self._names: dict[str, str] = {n.lower(): n for n in self.model.operations}
         self._protocols: dict[str, Protocol] = {}
 
     def protocol(self, name: str) -> Protocol:
@@ -77,6 +81,10 @@ class Provider:
             return handler
 
         return bind
+
+    def name_of(self, handler: Callable[..., Any]) -> str:
+        """Return the operation that a function is named after; LookupError if the model has none."""
+        return self._names[handler.__name__.replace("_", "").lower()]
 
     def _bind(self, handler: Callable[..., Any], hold: Hold | None) -> None:
         wanted = handler.__name__.replace("_", "").lower()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import and_, or_
 
 from ..store.rows import Row
 from ..store.schema import resource
+from ..wire import bounded
 from .context import Context
-from .errors import ValidationException
+from .errors import AwsError, ValidationException
 
 Json = dict[str, Any]
+Item = TypeVar("Item")
 DEFAULT_PAGE = 10
 _COLUMNS = {
     "Name": resource.c.name, "CreationTime": resource.c.created, "LastModifiedTime": resource.c.modified,
@@ -29,6 +31,20 @@ _TIMES = {
     "CreationTimeAfter": (resource.c.created, 1), "CreationTimeBefore": (resource.c.created, -1),
     "LastModifiedTimeAfter": (resource.c.modified, 1), "LastModifiedTimeBefore": (resource.c.modified, -1),
 }  # fmt: skip
+
+
+def whole(text: str | int | None, default: int, invalid: AwsError, low: int = 0, high: int = (1 << 31) - 1) -> int:
+    """Return a whole number that a caller spelled as text, or the default; raise the given error if it is not one."""
+    try:
+        return default if text is None or text == "" else bounded.whole(str(text), low, high)
+    except ValueError:
+        raise invalid from None
+
+
+def cut(items: list[Item], token: str | None, limit: int, invalid: AwsError) -> tuple[list[Item], str | None]:
+    """Return a page of a list and the token of the next one; a token is the number of items before a page."""
+    start = whole(token, 0, invalid)
+    return items[start : start + limit], str(start + limit) if len(items) > start + limit else None
 
 
 def page(

@@ -17,13 +17,14 @@ from ..clock import now
 from ..provider.context import Context
 from ..provider.errors import AwsError, coded
 from ..provider.operation import Provider
+from ..provider.pages import cut
 from ..provider.platform import Platform
 from ..store.rows import Row
 from .sealing import Foreign, seal, unseal
 
 Json = dict[str, Any]
 
-secretsmanager = Provider("secretsmanager")
+secretsmanager = Provider("secretsmanager", required={"Filter": ("Key", "Values"), "Tag": ("Key",)})
 
 MAX_VERSIONS = 100
 MAX_BYTES = 65536
@@ -311,13 +312,11 @@ def _matches(ctx: Context, row: Row, condition: Json) -> bool:
 @secretsmanager.operation
 def list_secrets(ctx: Context, request: Json) -> Json:
     """Secrets, the newest first."""
-    rows, token = _listed(ctx, request), request.get("NextToken") or "0"
-    if not token.isdigit():
-        raise coded("InvalidNextTokenException", "The NextToken value is invalid.", 400)
-    start, limit = int(token), request.get("MaxResults", 100)
-    found = [_shown(ctx, r) for r in rows[start : start + limit]]
+    invalid = coded("InvalidNextTokenException", "The NextToken value is invalid.", 400)
+    rows, token = cut(_listed(ctx, request), request.get("NextToken"), request.get("MaxResults", 100), invalid)
+    found = [_shown(ctx, r) for r in rows]
     listed = [{**{k: v for k, v in f.items() if k != "stages"}, "SecretVersionsToStages": f["stages"]} for f in found]
-    return {"SecretList": listed, **({"NextToken": str(start + limit)} if len(rows) > start + limit else {})}
+    return {"SecretList": listed, **({"NextToken": token} if token else {})}
 
 
 @secretsmanager.operation

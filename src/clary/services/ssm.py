@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 from ..clock import now
+from ..patterns import PatternError, TooSlow, matches
 from ..provider.context import Context
 from ..provider.errors import AwsError, ValidationException, coded
 from ..provider.operation import Provider
+from ..provider.pages import cut
 from ..provider.platform import Platform
 from ..store.rows import Row
 from .sealing import Foreign, seal, unseal
@@ -50,6 +52,14 @@ def _check_name(name: str) -> None:
             f"Hierarchy level cannot exceed maximum number of levels {_MAX_DEPTH}",
             400,
         )
+
+
+def _allowed(pattern: str, value: str) -> bool:
+    try:
+        return matches(pattern, value)
+    except (PatternError, TooSlow) as error:
+        text = f"AllowedPattern {pattern[:100]} is not valid: {error}"
+        raise coded("InvalidAllowedPatternException", text, 400) from None
 
 
 def _plain(name: str) -> str:
@@ -141,7 +151,7 @@ def put_parameter(ctx: Context, request: Json) -> Json:
             f"{tier} tier parameters support a maximum parameter value of {limit} characters. To create a larger "
             "parameter value, upgrade the parameter to use the advanced-parameter tier."
         )
-    if (pattern := request.get("AllowedPattern")) and not re.fullmatch(pattern, request["Value"]):
+    if (pattern := request.get("AllowedPattern")) and not _allowed(pattern, request["Value"]):
         raise coded(
             "ParameterPatternMismatchException",
             f"Parameter value, cannot be validated against allowedPattern: {pattern}",
@@ -251,12 +261,9 @@ def _matches(ctx: Context, row: Row, filters: list[Json] | None) -> bool:
 
 
 def _paged(member: str, items: list[Json], request: Json, default: int) -> Json:
-    token, limit = request.get("NextToken") or "0", request.get("MaxResults", default)
-    if not token.isdigit():
-        raise coded("InvalidNextToken", "The specified token is not valid.", 400)
-    start = int(token)
-    answer: Json = {member: items[start : start + limit]}
-    return {**answer, "NextToken": str(start + limit)} if len(items) > start + limit else answer
+    invalid = coded("InvalidNextToken", "The specified token is not valid.", 400)
+    shown, token = cut(items, request.get("NextToken"), request.get("MaxResults", default), invalid)
+    return {member: shown, **({"NextToken": token} if token else {})}
 
 
 def _described(row: Row, version: Json) -> Json:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...wire import bounded
+from ..outline import MAP, SCALAR, TEXT, TEXTS, each, every, having, maybe, problem_finder
 from .errors import bad_request
 
 Json = dict[str, Any]
@@ -14,7 +16,42 @@ ANY = "x-amazon-apigateway-any-method"
 AUTHORIZER = "x-amazon-apigateway-authorizer"
 MAX_BYTES = 6 << 20
 _DEEPEST = 20
-_MOST_NODES = 200_000
+_MOST_VALUES = 200_000
+
+_SECURITY = every(each(TEXTS))
+_document_problem = problem_finder(
+    having(
+        named={
+            "info": maybe(having(title=TEXT, description=TEXT, version=SCALAR)), "paths": MAP, "definitions": MAP, "security": _SECURITY,
+            "securityDefinitions": MAP, "components": maybe(having(schemas=MAP, securitySchemes=MAP)),
+            "x-amazon-apigateway-request-validators": each(MAP), "x-amazon-apigateway-gateway-responses": each(MAP),
+            "x-amazon-apigateway-cors": MAP, "x-amazon-apigateway-api-key-source": TEXT, "x-amazon-apigateway-request-validator": TEXT,
+            "x-amazon-apigateway-binary-media-types": TEXTS,
+            "x-amazon-apigateway-minimum-compression-size": {"type": ["integer", "null"]},
+        }
+    )
+)  # fmt: skip
+_path_problem = problem_finder(having(parameters=every(MAP)))
+_operation_problem = problem_finder(
+    having(
+        named={
+            "parameters": every(MAP), "responses": each(MAP), "requestBody": MAP, "security": _SECURITY, "operationId": TEXT,
+            "x-amazon-apigateway-auth": MAP, "x-amazon-apigateway-integration": MAP, "x-amazon-apigateway-request-validator": TEXT,
+        }
+    )
+)  # fmt: skip
+_integration_problem = problem_finder(having(responses=each({"type": "object"})))
+_scheme_problem = problem_finder(
+    having(
+        named={
+            "type": TEXT, "name": TEXT, "x-amazon-apigateway-authtype": TEXT,
+            AUTHORIZER: maybe(having(identitySource=TEXT, jwtConfiguration=maybe(having(issuer=TEXT, audience=TEXTS)))),
+        }
+    )
+)  # fmt: skip
+_parameter_problem = problem_finder(
+    having(("name", "in"), {"name": {"type": "string"}, "in": {"type": "string"}, "schema": MAP})
+)
 
 
 def parse(body: bytes | str) -> Json:
@@ -25,15 +62,19 @@ def parse(body: bytes | str) -> Json:
     import yaml
 
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        found = bounded.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        bounded.check_depth(found, _MOST_VALUES)
+    except (ValueError, yaml.YAMLError, RecursionError, AttributeError, TypeError) as error:  # PyYAML's on odd tags
         raise bad_request(f"Invalid OpenAPI input. {type(error).__name__}: {str(error)[:200]}") from None
-    _bound(found)
     if not isinstance(found, dict) or not (found.get("swagger") or found.get("openapi")):
         raise bad_request("Invalid OpenAPI input. It has neither the member swagger nor openapi.")
-    if not isinstance(found.get("paths", {}), dict):
-        raise bad_request("Invalid OpenAPI input. Its member paths is no object.")
+    _check(found, _document_problem)
     return found
+
+
+def _check(value: Any, problem: Callable[[Any], str | None]) -> None:
+    if text := problem(value):
+        raise bad_request(f"Invalid OpenAPI input. {text}")
 
 
 def text(document: Json, yaml: bool) -> str:
@@ -50,22 +91,12 @@ def text(document: Json, yaml: bool) -> str:
     return found
 
 
-def _bound(value: Any) -> None:
-    """Refuse documents that are small as YAML and endless with their aliases written out."""
-    left, waiting = _MOST_NODES, [value]
-    while waiting:
-        here = waiting.pop()
-        children = list(here.values()) if isinstance(here, dict) else here if isinstance(here, list) else ()
-        left -= 1 + len(children)
-        if left < 0:
-            raise bad_request(f"Invalid OpenAPI input. It has more than {_MOST_NODES} values.")
-        waiting.extend(children)
-
-
-def follow(document: Json, value: Any) -> Any:
-    """What a ``$ref`` inside the document stands for; anything else as it is."""
+def follow(document: Json, value: Any) -> Json | None:
+    """The object that a ``$ref`` inside the document stands for, or the value itself; None for none."""
     for _ in range(_DEEPEST):
-        if not isinstance(value, dict) or "$ref" not in value:
+        if value is not None and not isinstance(value, dict):
+            raise bad_request(f"Invalid OpenAPI input. An object is needed where {str(value)[:100]!r} is.")
+        if value is None or "$ref" not in value:
             return value
         reference = str(value["$ref"])
         value = document
@@ -80,13 +111,13 @@ def follow(document: Json, value: Any) -> Any:
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     """Path, method (or ANY) and description of every operation; a path's parameters are among each operation's."""
     for path, found in (document.get("paths") or {}).items():
-        its = follow(document, found)
-        if not isinstance(its, dict):
-            raise bad_request(f"Invalid OpenAPI input. The path {path} is no object.")
+        its = follow(document, found) or {}
+        _check(its, _path_problem)
         shared = its.get("parameters") or []
         for verb in (*VERBS, ANY):
             if verb in its:
                 operation = follow(document, its[verb]) or {}
+                _check(operation, _operation_problem)
                 whole = {**operation, "parameters": [*shared, *(operation.get("parameters") or [])]}
                 yield str(path), "ANY" if verb == ANY else verb.upper(), whole
 
@@ -94,7 +125,17 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 def schemes(document: Json) -> dict[str, Json]:
     """The ways to say who calls, by name."""
     found = document.get("securityDefinitions") or (document.get("components") or {}).get("securitySchemes") or {}
-    return {name: follow(document, scheme) for name, scheme in found.items()}
+    schemes = {name: follow(document, scheme) or {} for name, scheme in found.items()}
+    for scheme in schemes.values():
+        _check(scheme, _scheme_problem)
+    return schemes
+
+
+def parameter(document: Json, value: Any) -> Json:
+    """A parameter, with its name and its place."""
+    found = follow(document, value) or {}
+    _check(found, _parameter_problem)
+    return found
 
 
 def wanted(document: Json, operation: Json) -> list[tuple[str, list[str]]]:
@@ -106,4 +147,5 @@ def wanted(document: Json, operation: Json) -> list[tuple[str, list[str]]]:
 def integration(document: Json, operation: Json) -> Json | None:
     """What an operation leads to."""
     found = follow(document, operation.get("x-amazon-apigateway-integration"))
-    return found if isinstance(found, dict) else None
+    _check(found or {}, _integration_problem)
+    return found

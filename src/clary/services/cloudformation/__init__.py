@@ -7,7 +7,7 @@ from importlib import import_module
 from ...provider.operation import Provider
 from ...provider.platform import Platform
 
-cloudformation = Provider("cloudformation")
+cloudformation = Provider("cloudformation", required={"Parameter": ("ParameterKey",)})
 
 
 def install(platform: Platform) -> Provider:

@@ -70,7 +70,9 @@ class Scope:
                 return self._resolve(made) if name in _BUILT and "{{resolve:" in made else made
         return {k: v for k, v in ((k, self._resolve(item)) for k, item in value.items()) if v is not _NO_VALUE}
 
-    def _ref(self, name: str) -> Any:
+    def _ref(self, name: Any) -> Any:
+        if not isinstance(name, str):
+            raise ValidationError("Template error: every Ref object must have a single String value.")
         if name == "AWS::NoValue":
             return _NO_VALUE
         if name in self.values:
@@ -84,6 +86,7 @@ class Scope:
         )
 
     def _function(self, name: str, argument: Any) -> Any:
+        _check_argument(name, argument, _WRITTEN)
         if name == "If":
             condition, yes, no = argument
             return self._resolve(yes if self.condition(condition) else no)
@@ -93,13 +96,14 @@ class Scope:
         if name == "Sub":
             return self._sub(argument)
         given = self._resolve(argument)
+        _check_argument(name, given, _RESOLVED)
         match name:
             case "Join":
-                return str(given[0]).join(_text(v) for v in given[1])
+                return _joined(str(given[0]), [_text(v) for v in given[1]])
             case "Select":
                 try:
                     return given[1][int(given[0])]
-                except (IndexError, ValueError):
+                except (IndexError, ValueError, TypeError):
                     raise ValidationError(
                         f"Template error: Fn::Select cannot select nonexistent value at index {given[0]}"
                     ) from None
@@ -145,8 +149,16 @@ class Scope:
 
     def _sub(self, argument: Any) -> str:
         text, own = (argument, {}) if isinstance(argument, str) else (argument[0], self._resolve(argument[1]))
+        size = len(text)
 
         def put(match: re.Match[str]) -> str:
+            nonlocal size
+            found = value(match)
+            size += len(found)
+            _check_size(size)
+            return found
+
+        def value(match: re.Match[str]) -> str:
             literal, name = match[1], match[2].strip()
             if literal:
                 return f"${{{name}}}"
@@ -172,6 +184,87 @@ def check_rules(template: Json, scope: Scope) -> None:
                 raise ValidationError(f"Template validation error: Rule {name} failed: {told}")
 
 
+MAX_TEXT = 1 << 20
+"""Characters that a function of a template may make: each level of Fn::Sub can double its text."""
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_TEXT:
+        raise ValidationError(f"Template error: a function makes a text of more than {MAX_TEXT} characters.")
+
+
+def _joined(between: str, parts: list[str]) -> str:
+    _check_size(sum(map(len, parts)) + len(between) * len(parts))
+    return between.join(parts)
+
+
+def _is_list(value: Any, *sizes: int) -> bool:
+    return isinstance(value, list) and (not sizes or len(value) in sizes)
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+Rules = dict[str, tuple[Callable[[Any], bool], str]]
+
+_WRITTEN: Rules = {
+    "If": (
+        lambda a: _is_list(a, 3) and isinstance(a[0], str),
+        "Fn::If requires a list argument with three elements: the name of a condition and two values",
+    ),
+    "GetAtt": (
+        lambda a: "." in a if isinstance(a, str) else _is_list(a, 2) and isinstance(a[0], str),
+        "every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute",
+    ),
+    "Sub": (
+        lambda a: isinstance(a, str) or (_is_list(a, 2) and isinstance(a[0], str) and isinstance(a[1], dict)),
+        "One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a string as first argument, and "
+        "an optional second argument to specify a mapping of values to replace in the string",
+    ),
+}
+"""What the arguments of functions must be before they are resolved."""
+_RESOLVED: Rules = {
+    "Join": (
+        lambda a: _is_list(a, 2) and isinstance(a[0], str) and _is_list(a[1]),
+        "every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a "
+        "function that returns a list of strings (such as Fn::GetAZs) to be joined.",
+    ),
+    "Select": (
+        lambda a: _is_list(a, 2) and _is_plain(a[0]) and _is_list(a[1]),
+        "Fn::Select requires a list argument with two elements: an integer index and a list",
+    ),
+    "Split": (
+        lambda a: _is_list(a, 2) and isinstance(a[0], str) and bool(a[0]) and _is_plain(a[1]),
+        "every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be split or a function "
+        "that returns a string to be split.",
+    ),
+    "FindInMap": (
+        lambda a: _is_list(a, 3, 4) and all(map(_is_plain, a[:3])),
+        "every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value",
+    ),
+    "Base64": (_is_plain, "every Fn::Base64 object must have a String-typed value."),
+    "Equals": (lambda a: _is_list(a, 2), "every Fn::Equals object requires a list of 2 string parameters."),
+    "And": (_is_list, "every Fn::And object requires a list of at least 2 and at most 10 boolean parameters."),
+    "Or": (_is_list, "every Fn::Or object requires a list of at least 2 and at most 10 boolean parameters."),
+    "Not": (lambda a: _is_list(a, 1), "every Fn::Not object requires a list of one boolean parameter."),
+    "ImportValue": (_is_plain, "the attribute in Fn::ImportValue must be a string or a function that returns a string."),
+    "Length": (_is_list, "Fn::Length requires a list, or a function that returns one."),
+    "Cidr": (lambda a: _is_list(a, 2, 3), "every Fn::Cidr object requires an IP block, a count and, at will, a number of bits."),
+    "Contains": (lambda a: _is_list(a, 2) and _is_list(a[0]), "every Fn::Contains object requires a list of strings and a string."),
+    "EachMemberIn": (
+        lambda a: _is_list(a, 2) and all(map(_is_list, a)), "every Fn::EachMemberIn object requires two lists of strings."
+    ),
+    "GetAZs": (_is_plain, "every Fn::GetAZs object must have a String-typed value."),
+}  # fmt: skip
+"""What they must come to."""
+
+
+def _check_argument(name: str, argument: Any, rules: Rules) -> None:
+    if (rule := rules.get(name)) is not None and not rule[0](argument):
+        raise ValidationError(f"Template error: {rule[1]}")
+
+
 def _cidr(given: list[Any]) -> list[str]:
     """The first subnets of a block: how many, and how many bits each has for hosts."""
     import ipaddress
@@ -182,7 +275,7 @@ def _cidr(given: list[Any]) -> list[str]:
         if not 1 <= count <= 256 or length < block.prefixlen or 2 ** (length - block.prefixlen) < count:
             raise ValueError("the block has no room for them")
         return [str(n) for n, _ in zip(block.subnets(new_prefix=length), range(count), strict=False)]
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise ValidationError(f"Template error: Fn::Cidr cannot divide {given}: {error}") from None
 
 
@@ -202,8 +295,10 @@ def references(value: Any) -> Iterator[str]:
             if name == "Ref" and isinstance(argument, str):
                 yield argument
             elif name == "Fn::GetAtt":
+                _check_argument("GetAtt", argument, _WRITTEN)
                 yield argument.split(".", 1)[0] if isinstance(argument, str) else str(argument[0])
             elif name == "Fn::Sub":
+                _check_argument("Sub", argument, _WRITTEN)
                 text, own = (argument, {}) if isinstance(argument, str) else (argument[0], argument[1])
                 yield from (
                     m[2].strip().partition(".")[0] if "::" not in m[2] else m[2].strip()

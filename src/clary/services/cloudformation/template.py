@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
+from ...patterns import PatternError, TooSlow, matches
 from ...provider.errors import ValidationError
+from ...wire import bounded
+from ..outline import FLAG, MAP, SCALAR, TEXT, TEXTS, each, every, having, maybe, problem_finder
 
 Json = dict[str, Any]
 MAX_BODY = 51_200
@@ -29,6 +31,41 @@ _SECTIONS = frozenset(
         "Globals",  # of SAM
     ]
 )
+
+
+_MAX_VALUES = 100_000
+_LOOPS_ASIDE = "^(?!Fn::)"
+
+
+def _each(of: Json) -> Json:
+    """As ``each``, for sections that loops and macros may stand in."""
+    return {"type": ["object", "null"], "patternProperties": {_LOOPS_ASIDE: of}}
+
+
+_problem = problem_finder(
+    having(
+        Description=TEXT,
+        Metadata=MAP,
+        Transform={"type": ["string", "array", "object", "null"]},
+        Parameters=each(
+            having(
+                Type=TEXT, AllowedValues=every(SCALAR), AllowedPattern=TEXT, ConstraintDescription=TEXT, Description=TEXT,
+                NoEcho=FLAG, Default={}, MinLength=SCALAR, MaxLength=SCALAR, MinValue=SCALAR, MaxValue=SCALAR,
+            )
+        ),
+        Mappings=_each(_each(_each({}))),
+        Conditions=_each(MAP),
+        Rules=each(having(RuleCondition=MAP, Assertions=every(having(("Assert",), Assert=MAP, AssertDescription=TEXT)))),
+        Resources=_each(
+            having(
+                Type={"type": "string"}, Properties=MAP, Metadata=MAP, Condition=TEXT, DeletionPolicy=TEXT,
+                UpdateReplacePolicy=TEXT, DependsOn={"anyOf": [TEXT, TEXTS]},
+            )
+        ),
+        Outputs=_each(having(("Value",), Description=TEXT, Condition=TEXT, Export=maybe(having(("Name",))))),
+        Globals=MAP,
+    )
+)  # fmt: skip
 
 
 @cache
@@ -74,12 +111,13 @@ def parse(body: str) -> Json:
     import yaml
 
     try:
-        document = json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_loader())
+        document = bounded.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_loader())
+        bounded.check_depth(document, _MAX_VALUES)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ValidationError(f"Template format error: YAML not well-formed.{where}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError, UnicodeError) as error:
         raise ValidationError(f"Template format error: JSON not well-formed. ({error})") from None
     if not isinstance(document, dict):
         raise ValidationError("Template format error: unsupported structure.")
@@ -95,6 +133,8 @@ def parse(body: str) -> Json:
             raise ValidationError(
                 f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."
             )
+    if problem := _problem(document):
+        raise ValidationError(f"Template format error: {problem}")
     return document
 
 
@@ -123,25 +163,12 @@ def parameters(template: Json, given: list[Json] | None, before: Json) -> Json:
 
 
 def _check(name: str, about: Json, value: str) -> None:
-    import re
-
-    why = ""
-    if (allowed := about.get("AllowedValues")) and value not in map(str, allowed):
-        why = f"must be one of AllowedValues: [{', '.join(map(str, allowed))}]"
-    elif (pattern := about.get("AllowedPattern")) and not re.fullmatch(pattern, value):
-        why = f"must match pattern {pattern}"
-    elif len(value) < int(about.get("MinLength", 0)):
-        why = f"must have length at least {about['MinLength']}"
-    elif len(value) > int(about.get("MaxLength", 1 << 30)):
-        why = f"must have length at most {about['MaxLength']}"
-    elif about.get("Type") == "Number":
-        try:
-            number = float(value)
-        except ValueError:
-            why = "must be a number"
-        else:
-            if number < float(about.get("MinValue", "-inf")) or number > float(about.get("MaxValue", "inf")):
-                why = f"must lie between {about.get('MinValue', '-inf')} and {about.get('MaxValue', 'inf')}"
+    try:
+        why = _violated(about, value)
+    except ValueError as error:
+        raise ValidationError(
+            f"Template format error: Parameter '{name}' has a constraint that is none: {error}"
+        ) from None
     if why:
         raise ValidationError(
             (
@@ -150,3 +177,31 @@ def _check(name: str, about: Json, value: str) -> None:
             )
             or f"Parameter '{name}' {why}"
         )
+
+
+def _violated(about: Json, value: str) -> str:
+    """Return which constraint a parameter's value does not keep; ValueError if a constraint cannot be read."""
+    if (allowed := about.get("AllowedValues")) and value not in map(str, allowed):
+        return f"must be one of AllowedValues: [{', '.join(map(str, allowed))}]"
+    if (pattern := about.get("AllowedPattern")) and not _matches(pattern, value):
+        return f"must match pattern {pattern}"
+    if len(value) < int(about.get("MinLength") or 0):
+        return f"must have length at least {about['MinLength']}"
+    if len(value) > int(about.get("MaxLength") or 1 << 30):
+        return f"must have length at most {about['MaxLength']}"
+    if about.get("Type") == "Number":
+        try:
+            number = float(value)
+        except ValueError:
+            return "must be a number"
+        low, high = about.get("MinValue", "-inf"), about.get("MaxValue", "inf")
+        if number < float(low) or number > float(high):
+            return f"must lie between {low} and {high}"
+    return ""
+
+
+def _matches(pattern: str, value: str) -> bool:
+    try:
+        return matches(pattern, value)
+    except (PatternError, TooSlow) as error:
+        raise ValueError(f"AllowedPattern {pattern[:100]}: {error}") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import ValidationError
+from ...provider.pages import cut
 from ...store.database import Transaction
 from ...store.rows import Row
 from . import cloudformation, transforms
@@ -87,10 +88,8 @@ def describe_stack_events(ctx: Context, request: Json) -> Json:
     if lookup(ctx.tx, ctx.account, ctx.region, name) is None:
         raise ValidationError(f"Stack [{name}] does not exist")
     events = list(reversed(find(ctx, name).private["events"]))
-    token = request.get("NextToken") or "0"
-    start = int(token) if token.isdigit() else 0
-    answer: Json = {"StackEvents": events[start : start + 100]}
-    return {**answer, "NextToken": str(start + 100)} if len(events) > start + 100 else answer
+    shown, token = cut(events, request.get("NextToken"), 100, ValidationError("Invalid token"))
+    return {"StackEvents": shown, **({"NextToken": token} if token else {})}
 
 
 def _resource(row: Row, logical: str) -> Json:

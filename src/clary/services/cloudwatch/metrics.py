@@ -10,6 +10,7 @@ from typing import Any
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
+from ...provider.pages import cut
 from ...store.database import Transaction
 from ...store.metrics import MINUTE, MetricKey, MetricRows, Statistics, together
 from . import cloudwatch
@@ -98,27 +99,29 @@ def list_metrics(ctx: Context, request: Json) -> Json:
     for wanted in request.get("Dimensions") or ():
         name, value = wanted["Name"], wanted.get("Value")
         found = [k for k in found if any(n == name and value in (None, v) for n, v in k.dimensions)]
-    start = _read_token(request.get("NextToken"))
+    page, token = cut(found, _read_token(request.get("NextToken")), MAX_RESULTS, _bad_token())
     shown_now = [
         {
             "Namespace": k.namespace, "MetricName": k.name,
             "Dimensions": [{"Name": n, "Value": v} for n, v in k.dimensions],
         }
-        for k in found[start : start + MAX_RESULTS]
+        for k in page
     ]  # fmt: skip
     answer: Json = {"Metrics": shown_now}
-    if len(found) > start + MAX_RESULTS:
-        answer["NextToken"] = base64.b64encode(str(start + MAX_RESULTS).encode()).decode()
+    if token:
+        answer["NextToken"] = base64.b64encode(token.encode()).decode()
     return answer
 
 
-def _read_token(token: str | None) -> int:
-    if not token:
-        return 0
+def _bad_token() -> AwsError:
+    return coded("InvalidNextToken", "The next token is invalid.", 400)
+
+
+def _read_token(token: str | None) -> str | None:
     try:
-        return int(base64.b64decode(token, validate=True))
+        return base64.b64decode(token, validate=True).decode() if token else None
     except ValueError:
-        raise coded("InvalidNextToken", "The next token is invalid.", 400) from None
+        raise _bad_token() from None
 
 
 def check_period(period: int) -> None:

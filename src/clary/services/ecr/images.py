@@ -12,7 +12,7 @@ from ...provider.errors import AwsError, coded
 from ...store.image_blobs import ImageBlobs, ImageStores
 from ...store.rows import Row
 from .manifests import Refused, digest_of, keep, locate
-from .repositories import address, ecr, find, image_rows, where
+from .repositories import address, ecr, find, image_rows, page, where
 
 Json = dict[str, Any]
 _PASSWORD_SECONDS = 12 * 3600.0
@@ -57,22 +57,13 @@ def _wanted(ctx: Context, repository: Row, wanted: Json) -> Row | None:
     return row
 
 
-def _page(request: Json, rows: list[Any], name: str) -> Json:
-    token, limit = request.get("nextToken") or "0", request.get("maxResults", 100)
-    if not token.isdigit():
-        raise coded("InvalidParameterException", "Invalid parameter at 'nextToken' failed to satisfy constraint", 400)
-    start = int(token)
-    answer: Json = {name: rows[start : start + limit]}
-    return {**answer, "nextToken": str(start + limit)} if len(rows) > start + limit else answer
-
-
 @ecr.operation
 def list_images(ctx: Context, request: Json) -> Json:
     """The ids of a repository's images, one for each tag."""
     status = (request.get("filter") or {}).get("tagStatus")
     rows = image_rows(ctx.tx, find(ctx, request))
     chosen = [r for r in rows if status in (None, "ANY") or bool(r.private["tags"]) == (status == "TAGGED")]
-    return _page(request, [name for row in chosen for name in _named(row)], "imageIds")
+    return page(request, [name for row in chosen for name in _named(row)], "imageIds")
 
 
 @ecr.operation
@@ -98,7 +89,7 @@ def describe_images(ctx: Context, request: Json) -> Json:
         if row.spec["config"]:
             detail["artifactMediaType"] = row.spec["config"]
         details.append(detail)
-    return _page(request, details, "imageDetails")
+    return page(request, details, "imageDetails")
 
 
 @ecr.operation

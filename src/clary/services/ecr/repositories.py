@@ -10,6 +10,7 @@ from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
 from ...provider.operation import Provider
+from ...provider.pages import cut
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.rows import Row
@@ -73,6 +74,14 @@ def _keep(ctx: Context, row: Row, **settings: Any) -> None:
     ctx.tx.rows.save(row, private=kept)
 
 
+def page(request: Json, rows: list[Any], name: str) -> Json:
+    """A page of a list, and the token of the next one."""
+    text = "Invalid parameter at 'nextToken' failed to satisfy constraint"
+    invalid = coded("InvalidParameterException", text, 400)
+    shown, token = cut(rows, request.get("nextToken"), request.get("maxResults", 100), invalid)
+    return {name: shown, **({"nextToken": token} if token else {})}
+
+
 @ecr.operation
 def create_repository(ctx: Context, request: Json) -> Json:
     """A repository without images."""
@@ -97,12 +106,7 @@ def describe_repositories(ctx: Context, request: Json) -> Json:
         rows = [find(ctx, {"repositoryName": name}) for name in names]
     else:
         rows = sorted(ctx.tx.rows.list(REPOSITORY, ctx.account, ctx.region), key=lambda r: r.name)
-    token, limit = request.get("nextToken") or "0", request.get("maxResults", 100)
-    if not token.isdigit():
-        raise coded("InvalidParameterException", "Invalid parameter at 'nextToken' failed to satisfy constraint", 400)
-    start = int(token)
-    answer: Json = {"repositories": [_shown(ctx, r) for r in rows[start : start + limit]]}
-    return {**answer, "nextToken": str(start + limit)} if len(rows) > start + limit else answer
+    return page(request, [_shown(ctx, r) for r in rows], "repositories")
 
 
 @ecr.operation

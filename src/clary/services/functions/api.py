@@ -13,6 +13,7 @@ from ...clock import now
 from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import coded
+from ...provider.pages import cut
 from ...store.database import Transaction
 from ...store.rows import Row
 from . import code, downloads, functions, layers, node
@@ -277,12 +278,10 @@ def list_functions(ctx: Context, request: Json) -> Json:
 
 def paged(member: str, items: list[Json], request: Json) -> Json:
     """A page of a list, and the marker of the next one."""
-    marker, limit = request.get("Marker") or "0", request.get("MaxItems", 50)
-    if not marker.isdigit():
-        raise invalid("The pagination token is invalid.")
-    start = int(marker)
-    answer: Json = {member: items[start : start + limit]}
-    return {**answer, "NextMarker": str(start + limit)} if len(items) > start + limit else answer
+    shown, marker = cut(
+        items, request.get("Marker"), request.get("MaxItems", 50), invalid("The pagination token is invalid.")
+    )
+    return {member: shown, **({"NextMarker": marker} if marker else {})}
 
 
 @functions.operation

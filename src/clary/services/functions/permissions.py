@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from fnmatch import fnmatchcase
 from typing import Any
 
+from ...patterns import wildcard
 from ...provider.caller import Caller
 from ...provider.context import Context
 from ...provider.errors import AwsError
@@ -149,6 +149,4 @@ def lets_anybody(row: Row, qualifier: str) -> bool:
 def arn_like(pattern: str, text: str) -> bool:
     """Whether an ARN matches a pattern: part by part, ``*`` and ``?`` stay inside a colon-delimited one."""
     wanted, given = pattern.split(":", 5), text.split(":", 5)
-    return len(wanted) == len(given) and all(
-        fnmatchcase(g, w.replace("[", "[[]")) for w, g in zip(wanted, given, strict=True)
-    )
+    return len(wanted) == len(given) and all(wildcard(w).full(g) for w, g in zip(wanted, given, strict=True))

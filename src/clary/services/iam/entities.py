@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 from urllib.parse import quote
 
 from ...provider.context import Context
 from ...provider.errors import AwsError, ValidationError, coded
+from ...provider.pages import cut
 from ...store.rows import Row
+from ...wire import bounded
+from ..outline import POLICY, problem_finder
 
 Json = dict[str, Any]
 _KINDS = {"User": "user", "Role": "role", "Policy": "policy", "InstanceProfile": "instance-profile"}
@@ -59,6 +60,9 @@ def arn(ctx: Context, kind: str, path: str, name: str) -> str:
     return f"arn:aws:iam::{ctx.account}:{_KINDS[kind]}{path}{name}"
 
 
+_problem = problem_finder(POLICY)
+
+
 def document(text: str, trust: bool = False) -> Json:
     """A policy document, checked for the outline that IAM insists on; MalformedPolicyDocument."""
 
@@ -66,19 +70,19 @@ def document(text: str, trust: bool = False) -> Json:
         return coded("MalformedPolicyDocument", words, 400)
 
     try:
-        policy = json.loads(text)
+        policy: Json = bounded.loads(text)
     except ValueError:
         raise malformed("This policy contains invalid Json") from None
-    if not isinstance(policy, dict) or "Statement" not in policy:
+    if _problem(policy):
         raise malformed("Syntax errors in policy.")
     if policy.get("Version") not in (None, "2012-10-17", "2008-10-17"):
         raise malformed("Syntax errors in policy.")
     statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
-    ids = [s.get("Sid") for s in statements if isinstance(s, dict) and s.get("Sid")]
+    ids = [s.get("Sid") for s in statements if s.get("Sid")]
     if len(ids) != len(set(ids)):
         raise malformed("Statement IDs (SID) in a single policy must be unique.")
     for statement in statements:
-        if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
+        if statement.get("Effect") not in ("Allow", "Deny"):
             raise malformed("Syntax errors in policy.")
         actions = statement.get("Action", statement.get("NotAction"))
         if not actions:
@@ -113,12 +117,8 @@ def put_tags(ctx: Context, row: Row, tags: list[Json] | None) -> None:
 
 def page(request: Json, items: list[Any]) -> tuple[list[Any], Json]:
     """A page of a list by ``Marker`` and ``MaxItems``, and the members that say whether there is more."""
-    marker = request.get("Marker", "0")
-    if not re.fullmatch(r"\d+", marker):
-        raise ValidationError("Invalid Marker.")
-    start, limit = int(marker), request.get("MaxItems", 100)
-    more = len(items) > start + limit
-    return items[start : start + limit], {"IsTruncated": more, **({"Marker": str(start + limit)} if more else {})}
+    shown, marker = cut(items, request.get("Marker"), request.get("MaxItems", 100), ValidationError("Invalid Marker."))
+    return shown, {"IsTruncated": marker is not None, **({"Marker": marker} if marker else {})}
 
 
 def listed(ctx: Context, kind: str, prefix: str = "/") -> list[Row]:

@@ -6,9 +6,9 @@ Statements with conditions count only when they deny nothing: an Allow with a co
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
+from ...patterns import wildcard
 from ...provider.context import Context
 from ...store.rows import Row
 from . import iam
@@ -58,8 +58,7 @@ def _any(patterns: Any, value: str, lower: bool) -> bool:
 def _matches(pattern: str, value: str) -> bool:
     if value == "*":
         return pattern == "*"
-    text = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.fullmatch(text, value, re.DOTALL) is not None
+    return wildcard(pattern).full(value)
 
 
 @iam.operation

@@ -38,6 +38,23 @@ def _unchanged(found: Object, condition: str, copying: bool) -> Exception:
     return error
 
 
+def check_delete(present: Object | None, request: Json) -> None:
+    """A delete's conditions; 412 if the object is not the one that is meant."""
+    exists = present is not None and not present.marker
+    if (tags := request.get("IfMatch") or request.get("ETag")) is not None:
+        if not exists or present is None:
+            raise no_such_key(request["Key"])
+        if not _matches(tags, present.etag):
+            raise precondition_failed("If-Match")
+    if not exists or present is None:
+        return
+    if (size := request.get("IfMatchSize", request.get("Size"))) is not None and size != present.size:
+        raise precondition_failed("x-amz-if-match-size")
+    since = request.get("IfMatchLastModifiedTime", request.get("LastModifiedTime"))
+    if since is not None and int(since.timestamp()) != int(present.modified):
+        raise precondition_failed("x-amz-if-match-last-modified-time")
+
+
 def check_write(present: Object | None, request: Json) -> None:
     """A put's conditions: create only, or replace only what is known."""
     exists = present is not None and not present.marker

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
+from ...wire import bounded
+from ..outline import POLICY, problem_finder
 from . import s3
 from .errors import bucket, rows
 
@@ -105,6 +106,9 @@ def _bind() -> None:
 _bind()
 
 
+_problem = problem_finder(POLICY)
+
+
 def _malformed(text: str) -> AwsError:
     return coded("MalformedPolicy", text, 400)
 
@@ -116,13 +120,15 @@ def put_bucket_policy(ctx: Context, request: Json) -> None:
     if not text.lstrip().startswith("{"):
         raise _malformed("Policies must be valid JSON and the first byte must be '{'")
     try:
-        policy = json.loads(text)
+        policy = bounded.loads(text)
     except ValueError:
         raise _malformed("This policy contains invalid Json") from None
     if len(text) > 20 << 10:
         raise _malformed("Policy exceeds the maximum allowed document size.")
     if "Statement" not in policy:
         raise _malformed("Missing required field Statement")
+    if _problem(policy):
+        raise _malformed("Policy has invalid resource, principal, action or condition")
     _save(ctx, request, "policy", text)
 
 

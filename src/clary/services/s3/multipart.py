@@ -207,6 +207,8 @@ def complete_multipart_upload(ctx: Context, request: Json) -> Json:
     digest = hashlib.md5(b"".join(bytes.fromhex(p["etag"]) for p in chosen), usedforsecurity=False).hexdigest()
     etag = f"{digest}-{len(chosen)}"
     segments = tuple(s for p in chosen for s in load_segments(p["blobs"]))
+    if len(segments) != len(chosen):  # parts that were copied, or are empty, are not one segment each
+        meta["part_sizes"] = [p["size"] for p in chosen]
     new = Object(request["Bucket"], request["Key"], etag, sum(p["size"] for p in chosen), segments, meta)
     made, orphans = found.put(new, home.versioning)
     announce(ctx, home, "ObjectCreated:CompleteMultipartUpload", made)

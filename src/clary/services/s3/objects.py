@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from ...clock import now
 from ...provider.context import Context
-from ...provider.errors import coded
+from ...provider.errors import AwsError, coded
 from ...store import object_events
 from ...store.direct import Direct
 from ...store.object import NULL, Bucket, Object, Segment
@@ -20,7 +20,7 @@ from ...web import FileSlice, FileSlices
 from ...wire.values import write_time
 from . import checksums, s3
 from .body import Received, Receiver
-from .conditions import check_read, check_write
+from .conditions import check_delete, check_read, check_write
 from .errors import bucket, invalid_argument, rows, usable, visible
 
 Json = dict[str, Any]
@@ -161,7 +161,7 @@ async def get_object(ctx: Context, request: Json) -> Json:
     start, end = _span(found, request.get("Range"), request.get("PartNumber"))
     shown = _shown(found, home, request, partial=end - start != found.size)
     shown["Body"] = FileSlices(_slices(ctx, found, start, end)) if found.segments else (found.data or b"")[start:end]
-    if end - start != found.size or (request.get("Range") and found.size):
+    if end - start != found.size or ((request.get("Range") or request.get("PartNumber")) and found.size):
         shown["ContentRange"] = f"bytes {start}-{end - 1}/{found.size}"
     shown["ContentLength"] = end - start
     return shown
@@ -189,10 +189,13 @@ async def _read(ctx: Context, request: Json) -> tuple[Object, Bucket]:
 def _span(found: Object, text: str | None, part: int | None) -> tuple[int, int]:
     """First byte and the byte after the last that a request asks for; a range we cannot read means all."""
     if part is not None:
-        if not 1 <= part <= max(1, len(found.segments)):
+        if not 1 <= part <= (found.meta.get("parts") or 1):
             raise coded("InvalidPartNumber", "The requested partnumber is not satisfiable", 416)
-        start = sum(s.size for s in found.segments[: part - 1])
-        return start, start + (found.segments[part - 1].size if found.segments else 0)
+        if not found.meta.get("parts"):  # not uploaded in parts: the whole of it is the first one
+            return 0, found.size
+        sizes = found.meta.get("part_sizes") or [s.size for s in found.segments]
+        start = sum(sizes[: part - 1])
+        return start, start + sizes[part - 1]
     match = _RANGE.match(text or "")
     if match is None or match[0] == "bytes=-":
         return 0, found.size
@@ -335,10 +338,17 @@ def delete_object(ctx: Context, request: Json) -> Json:
     """Remove an object or a version; in a versioned bucket, mark it deleted."""
     found = rows(ctx)
     home = bucket(ctx, found, request)
-    return _delete(ctx, found, home, request["Key"], request.get("VersionId"))
+    return _delete(ctx, found, home, request)
 
 
-def _delete(ctx: Context, found: ObjectRows, home: Bucket, key: str, version: str | None) -> Json:
+_DELETE_CONDITIONS = ("IfMatch", "IfMatchSize", "IfMatchLastModifiedTime", "ETag", "Size", "LastModifiedTime")
+
+
+def _delete(ctx: Context, found: ObjectRows, home: Bucket, wanted: Json) -> Json:
+    key, version = wanted["Key"], wanted.get("VersionId")
+    if any(n in wanted for n in _DELETE_CONDITIONS):
+        found.lock(home.name, key)
+        check_delete(found.get(home.name, key, version), wanted)
     if version is not None or not home.versioning:
         item = found.get(home.name, key, version)
         if item is None:
@@ -368,12 +378,19 @@ def delete_objects(ctx: Context, request: Json) -> Json:
             400,
         )
     deleted: list[Json] = []
+    failed: list[Json] = []
     for item in items:
-        gone = _delete(ctx, found, home, item["Key"], item.get("VersionId"))
+        try:
+            gone = _delete(ctx, found, home, item)
+        except AwsError as error:
+            named = {k: item[k] for k in ("Key", "VersionId") if k in item}
+            failed.append({**named, "Code": error.code, "Message": error.message})
+            continue
         shown: Json = {"Key": item["Key"]}
         if item.get("VersionId"):
             shown["VersionId"] = item["VersionId"]
         if gone.get("DeleteMarker"):
             shown |= {"DeleteMarker": True, "DeleteMarkerVersionId": gone["VersionId"]}
         deleted.append(shown)
-    return {} if request["Delete"].get("Quiet") else {"Deleted": deleted}
+    errors: Json = {"Errors": failed} if failed else {}
+    return errors if request["Delete"].get("Quiet") else {"Deleted": deleted, **errors}

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import ValidationException
+from ...provider.pages import cut
 from ...store.rows import Row
 from . import sagemaker, tags
 from .training.api import shown as shown_training_job
@@ -30,17 +31,9 @@ def search(ctx: Context, request: Json) -> Json:
     sort = request.get("SortBy", "LastModifiedTime")
     descending = request.get("SortOrder", "Descending") == "Descending"
     found.sort(key=lambda d: _order(_property(d, sort)), reverse=descending)
-    start, limit = _start(request.get("NextToken")), request.get("MaxResults", _DEFAULT_PAGE)
-    answer: Json = {"Results": [{kind: d} for d in found[start : start + limit]]}
-    return {**answer, "NextToken": str(start + limit)} if len(found) > start + limit else answer
-
-
-def _start(token: str | None) -> int:
-    if token is None:
-        return 0
-    if not token.isdigit():
-        raise ValidationException("The pagination token is invalid.")
-    return int(token)
+    invalid = ValidationException("The pagination token is invalid.")
+    page, token = cut(found, request.get("NextToken"), request.get("MaxResults", _DEFAULT_PAGE), invalid)
+    return {"Results": [{kind: d} for d in page], **({"NextToken": token} if token else {})}
 
 
 def _order(value: Any) -> tuple[int, Any]:
@@ -90,7 +83,7 @@ def _filter(document: Json, condition: Json) -> bool:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return _compare(float(value), operator, _number(wanted))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValidationException(
                 f"The value {wanted!r} of filter {condition['Name']} is not a number or time."
             ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...provider.context import Context
 from ...provider.errors import ResourceLimitExceeded, ValidationException
+from ...provider.pages import cut
 from . import sagemaker
 
 Json = dict[str, Any]
@@ -49,9 +50,9 @@ def list_tags(ctx: Context, request: Json) -> Json:
     """A page of tags."""
     _exists(ctx, request["ResourceArn"])
     found = listed(ctx, request["ResourceArn"])
-    start, limit = int(request.get("NextToken", "0") or 0), request.get("MaxResults", 50)
-    answer: Json = {"Tags": found[start : start + limit]}
-    return {**answer, "NextToken": str(start + limit)} if len(found) > start + limit else answer
+    invalid = ValidationException("The pagination token is invalid.")
+    shown, token = cut(found, request.get("NextToken"), request.get("MaxResults", MAX_TAGS), invalid)
+    return {"Tags": shown, **({"NextToken": token} if token else {})}
 
 
 @sagemaker.operation

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from ....clock import now
 from ....provider.context import Context
+from ....provider.pages import cut, whole
 from ....store.rows import Row
 from ..errors import bad_request, not_found
 from ..hosts import address, new_id
@@ -101,12 +102,9 @@ def get_apis(ctx: Context, request: Json) -> Json:
 
 def paged(items: list[Json], request: Json) -> Json:
     """A page of a list, and the token of the next one."""
-    token, limit = request.get("NextToken") or "0", int(request.get("MaxResults") or 500)
-    if not token.isdigit():
-        raise bad_request("The pagination token is invalid.")
-    start = int(token)
-    answer: Json = {"Items": items[start : start + limit]}
-    return {**answer, "NextToken": str(start + limit)} if len(items) > start + limit else answer
+    limit = whole(request.get("MaxResults"), 500, bad_request("MaxResults must be a number from 1 to 500."), 1, 500)
+    shown, token = cut(items, request.get("NextToken"), limit, bad_request("The pagination token is invalid."))
+    return {"Items": shown, **({"NextToken": token} if token else {})}
 
 
 @http.operation

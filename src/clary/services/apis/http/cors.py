@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any
+
+from ....patterns import wildcard
 
 Json = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -18,7 +19,7 @@ def answer(cors: Json, headers: dict[str, str], preflight: bool) -> Headers:
     """The headers that let a browser's page read an answer; none when its origin is not let in."""
     origin = headers.get("origin")
     origins = cors.get("AllowOrigins") or ()
-    if origin is None or not any(fnmatchcase(origin, o) for o in origins):
+    if origin is None or not any(wildcard(o).full(origin) for o in origins):
         return []
     found = [("access-control-allow-origin", "*" if "*" in origins else origin)]
     if "*" not in origins:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ....provider.context import Context
 from .. import openapi
+from ..checked import called
 from ..errors import bad_request
 from . import http
 from .api import create_api, find, shown, update_api
@@ -29,9 +30,8 @@ def _own(document: Json) -> Json:
     if info.get("version"):
         found["Version"] = str(info["version"])
     if cors := document.get("x-amazon-apigateway-cors"):
-        names = {n[:1].upper() + n[1:]: v for n, v in cors.items()}
         found["CorsConfiguration"] = {
-            k: v.split(",") if isinstance(v, str) and k != "MaxAge" else v for k, v in names.items()
+            k: v.split(",") if isinstance(v, str) and k != "maxAge" else v for k, v in cors.items()
         }
     return found
 
@@ -40,7 +40,7 @@ def _own(document: Json) -> Json:
 def import_api(ctx: Context, request: Json) -> Json:
     """A new API from a document."""
     document = openapi.parse(request["Body"])
-    made = create_api(ctx, {"ProtocolType": "HTTP", **_own(document)})
+    made = called(http, create_api, ctx, {"ProtocolType": "HTTP", **_own(document)})
     _fill(ctx, made["ApiId"], document)
     return shown(ctx, find(ctx, made["ApiId"]))
 
@@ -51,7 +51,7 @@ def reimport_api(ctx: Context, request: Json) -> Json:
     document = openapi.parse(request["Body"])
     row = find(ctx, request["ApiId"])
     ctx.tx.rows.save(row, private={**row.private, "routes": {}, "integrations": {}, "authorizers": {}})
-    update_api(ctx, {"ApiId": row.name, **_own(document)})
+    called(http, update_api, ctx, {"ApiId": row.name, **_own(document)})
     _fill(ctx, row.name, document)
     return shown(ctx, find(ctx, row.name))
 
@@ -69,7 +69,7 @@ def _fill(ctx: Context, api: str, document: Json) -> None:
         given["IntegrationType"] = str(given.get("IntegrationType", "")).upper()
         if given["IntegrationType"].startswith("AWS"):
             given["IntegrationMethod"] = "POST"
-        integration = create_integration(ctx, {"ApiId": api, **given})["IntegrationId"]
+        integration = called(http, create_integration, ctx, {"ApiId": api, **given})["IntegrationId"]
         route: Json = {
             "RouteKey": "$default" if path == "/$default" else f"{verb} {path}",
             "Target": f"integrations/{integration}",
@@ -86,7 +86,7 @@ def _fill(ctx: Context, api: str, document: Json) -> None:
             route["AuthorizationType"] = "AWS_IAM"
         if operation.get("operationId"):
             route["OperationName"] = operation["operationId"]
-        create_route(ctx, {"ApiId": api, **route})
+        called(http, create_route, ctx, {"ApiId": api, **route})
 
 
 def _authorizer(ctx: Context, api: str, name: str, about: Json) -> tuple[str, str]:
@@ -102,8 +102,8 @@ def _authorizer(ctx: Context, api: str, name: str, about: Json) -> tuple[str, st
             given[theirs] = about[own]
     if "jwtConfiguration" in about:
         settings = about["jwtConfiguration"] or {}
-        given["JwtConfiguration"] = {"Issuer": settings.get("issuer"), "Audience": settings.get("audience") or []}
+        given["JwtConfiguration"] = {"issuer": settings.get("issuer"), "audience": settings.get("audience") or []}
     if sources := about.get("identitySource"):
         given["IdentitySource"] = [s.strip() for s in sources.split(",")]
-    made = create_authorizer(ctx, {"ApiId": api, **given})
+    made = called(http, create_authorizer, ctx, {"ApiId": api, **given})
     return "CUSTOM" if made["AuthorizerType"] == "REQUEST" else "JWT", made["AuthorizerId"]

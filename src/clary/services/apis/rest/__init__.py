@@ -7,7 +7,10 @@ from importlib import import_module
 from ....provider.operation import Provider
 from ....provider.platform import Platform
 
-rest = Provider("apigateway")
+rest = Provider(
+    "apigateway",
+    required={"PatchOperation": ("op", "path"), "ApiStage": ("apiId", "stage"), "StageKey": ("restApiId", "stageName")},
+)
 
 
 def install(platform: Platform) -> Provider:

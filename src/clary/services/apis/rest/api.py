@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from ....clock import now
 from ....provider.context import Context
+from ....provider.pages import cut, whole
 from ....store.rows import Row
 from ..errors import bad_request, not_found
 from ..hosts import new_id
@@ -35,20 +37,14 @@ def keep(ctx: Context, row: Row, **changes: Any) -> Row:
 
 def paged(items: list[Json], request: Json) -> Json:
     """A page of a list, and the position of the next one."""
-    position, limit = request.get("position") or "0", int(request.get("limit") or 25)
-    if not position.isdigit():
-        raise bad_request("The position is invalid.")
-    start = int(position)
-    answer: Json = {"items": items[start : start + limit]}
-    return {**answer, "position": str(start + limit)} if len(items) > start + limit else answer
+    limit = whole(request.get("limit"), 25, bad_request("Invalid limit parameter: it must be from 1 to 500."), 1, 500)
+    shown, position = cut(items, request.get("position"), limit, bad_request("Invalid position parameter"))
+    return {"items": shown, **({"position": position} if position else {})}
 
 
 def shown(ctx: Context, row: Row) -> Json:
     """An API as it is described."""
-    found = {**row.spec, "createdDate": row.created}
-    if tags := ctx.tx.tags.of(row.arn):
-        found["tags"] = tags
-    return found
+    return with_tags(ctx, row.arn, {**row.spec, "createdDate": row.created})
 
 
 @rest.operation
@@ -113,20 +109,50 @@ def update_rest_api(ctx: Context, request: Json) -> Json:
         kind = operation["path"].removeprefix("/binaryMediaTypes/").replace("~1", "/")
         types = [t for t in spec.get("binaryMediaTypes") or () if t != kind]
         spec["binaryMediaTypes"] = types if operation["op"] == "remove" else [*types, kind]
-    return shown(ctx, ctx.tx.rows.save(row, spec=patched(spec, operations, _PATCHABLE)))
+    return shown(ctx, ctx.tx.rows.save(row, spec=patched(spec, operations, _PATCHABLE, "RestApi")))
 
 
 @rest.operation
 def delete_rest_api(ctx: Context, request: Json) -> None:
     """Remove an API with all that belongs to it."""
-    ctx.tx.rows.delete(find(ctx, request["restApiId"]))
+    row = find(ctx, request["restApiId"])
+    for arn in [stage_arn(row, name) for name in row.private["stages"]]:
+        ctx.tx.tags.remove(arn, list(ctx.tx.tags.of(arn)))
+    ctx.tx.rows.delete(row)
+
+
+_TAGGABLE = {"apikeys": ("ApiKey", "API Key"), "usageplans": ("UsagePlan", "Usage Plan")}
 
 
 def _tagged(ctx: Context, arn: str) -> str:
-    kind, _, name = arn.partition("::/")[2].partition("/")
+    """Return the ARN under which tags of an API, a stage, a key or a usage plan are kept; NotFoundException for others."""
+    kind, _, rest = arn.partition("::/")[2].partition("/")
+    name, _, below = unquote(rest).partition("/")
     if kind == "restapis":
-        return find(ctx, name.partition("/")[0]).arn
-    raise not_found("Invalid API stage identifier specified")
+        row = find(ctx, name)
+        if not below:
+            return row.arn
+        stage = below.removeprefix("stages/")
+        if not below.startswith("stages/") or stage not in row.private["stages"]:
+            raise not_found("Invalid stage identifier specified")
+        return stage_arn(row, stage)
+    if kind in _TAGGABLE and not below:
+        own, said = _TAGGABLE[kind]
+        if (found := ctx.get(own, name)) is None:
+            raise not_found(f"Invalid {said} identifier specified")
+        return found.arn
+    raise not_found("Invalid resource ARN: REST APIs, their stages, API keys and usage plans have tags.")
+
+
+def stage_arn(row: Row, stage: str) -> str:
+    """A stage's ARN."""
+    return f"{row.arn}/stages/{stage}"
+
+
+def with_tags(ctx: Context, arn: str, document: Json) -> Json:
+    """Return a document with the tags of its ARN, if there are any."""
+    tags = ctx.tx.tags.of(arn)
+    return {**document, "tags": tags} if tags else document
 
 
 @rest.operation
@@ -144,7 +170,10 @@ def untag_resource(ctx: Context, request: Json) -> None:
 @rest.operation
 def get_tags(ctx: Context, request: Json) -> Json:
     """An API's tags."""
-    return {"tags": ctx.tx.tags.of(_tagged(ctx, request["resourceArn"]))}
+    tags = ctx.tx.tags.of(_tagged(ctx, request["resourceArn"]))
+    limit = whole(request.get("limit"), 500, bad_request("Invalid limit parameter: it must be from 1 to 500."), 1, 500)
+    page, position = cut(list(tags.items()), request.get("position"), limit, bad_request("Invalid position parameter"))
+    return {"tags": dict(page), **({"position": position} if position else {})}
 
 
 @rest.operation
@@ -159,7 +188,7 @@ def get_account(ctx: Context, request: Json) -> Json:
 def update_account(ctx: Context, request: Json) -> Json:
     """Change the role that logs are written with. Clary writes them without one."""
     row = ctx.get(_ACCOUNT, "account")
-    spec = patched(row.spec if row else {}, request.get("patchOperations"), ("/cloudwatchRoleArn",))
+    spec = patched(row.spec if row else {}, request.get("patchOperations"), ("/cloudwatchRoleArn",), "Account")
     if row is None:
         arn = f"arn:aws:apigateway:{ctx.region}::/account"
         ctx.tx.rows.add(Row(_ACCOUNT, ctx.account, ctx.region, "account", arn, spec, created=now()))

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ....provider.context import Context
+from ....wire import bounded
 from .. import openapi
+from ..checked import called
 from ..errors import bad_request
 from . import rest
 from .api import create_rest_api, find, keep, shown
@@ -34,7 +37,7 @@ def import_rest_api(ctx: Context, request: Json) -> Json:
     given: Json = {"name": (document.get("info") or {}).get("title") or "Untitled", **_own(document)}
     if kinds := (request.get("parameters") or {}).get("endpointConfigurationTypes"):
         given["endpointConfiguration"] = {"types": kinds.split(","), "ipAddressType": "ipv4"}
-    api = create_rest_api(ctx, given)["id"]
+    api = called(rest, create_rest_api, ctx, given)["id"]
     _Filler(ctx, api, document).fill()
     return shown(ctx, find(ctx, api))
 
@@ -94,9 +97,8 @@ class _Filler:
         self._validators: dict[str, str] = {}
         self._schemas: Json = document.get("definitions") or (document.get("components") or {}).get("schemas") or {}
 
-    def _call(self, operation: Any, **given: Any) -> Json:
-        found: Json = operation(self._ctx, {"restApiId": self._api, **given})
-        return found
+    def _call(self, operation: Callable[[Context, Json], Any], **given: Any) -> Json:
+        return called(rest, operation, self._ctx, {"restApiId": self._api, **given})
 
     def fill(self) -> None:
         """All of it."""
@@ -120,7 +122,7 @@ class _Filler:
         for name, text in schemas.items():
             if name in find(self._ctx, self._api).private["models"]:
                 self._call(delete_model, modelName=name)
-            schema = json.loads(text)
+            schema = bounded.loads(text)
             if (used := _used(text, schemas)) and isinstance(schema, dict):
                 schema = {**schema, "definitions": {n: json.loads(schemas[n]) for n in sorted(used)}}
             self._call(create_model, name=name, contentType="application/json", schema=json.dumps(schema))
@@ -188,14 +190,14 @@ class _Filler:
         parameters: Json = {}
         models: Json = {}
         for item in operation["parameters"]:
-            about = openapi.follow(self._document, item)
+            about = openapi.parameter(self._document, item)
             if place := _PLACES.get(about.get("in", "")):
                 parameters[f"method.request.{place}.{about['name']}"] = bool(about.get("required"))
             elif about.get("in") == "body":
                 models |= self._model(about.get("schema") or {}, "application/json")
         body = openapi.follow(self._document, operation.get("requestBody")) or {}
         for kind, media in (body.get("content") or {}).items():
-            models |= self._model((media or {}).get("schema") or {}, kind)
+            models |= self._model((openapi.follow(self._document, media) or {}).get("schema") or {}, kind)
         found: Json = {"requestParameters": parameters, "requestModels": models}
         if operation.get("operationId"):
             found["operationName"] = operation["operationId"]
@@ -206,8 +208,8 @@ class _Filler:
             found["requestValidatorId"] = self._validators[validator]
         return {k: v for k, v in found.items() if v not in ({}, None)}
 
-    def _model(self, schema: Json, kind: str) -> Json:
-        name = str(schema.get("$ref", "")).rpartition("/")[2]
+    def _model(self, schema: Any, kind: str) -> Json:
+        name = str(schema.get("$ref", "")).rpartition("/")[2] if isinstance(schema, dict) else ""
         return {kind: name} if name in self._schemas else {}
 
     def _integration(self, names: Json, found: Json) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....provider.context import Context
 from ....store.rows import Row
-from ..errors import bad_request, conflict, not_found
+from ..errors import bad_request, check_pattern, conflict, not_found
 from ..functions import arn_of
 from . import rest
 from .api import find
@@ -90,11 +90,7 @@ def update_method(ctx: Context, request: Json) -> Json:
         "/apiKeyRequired", "/authorizationType", "/authorizationScopes", "/authorizerId", "/operationName", "/requestValidatorId",
         "/requestParameters/", "/requestModels/", "/authorizationScopes",
     )  # fmt: skip
-    method = patched(method, request.get("patchOperations"), paths)
-    method["requestParameters"] = {
-        k: v if isinstance(v, bool) else str(v).lower() == "true"
-        for k, v in (method.get("requestParameters") or {}).items()
-    }
+    method = patched(method, request.get("patchOperations"), paths, "Method")
     _check(row, method)
     _keep(ctx, row, its, request["httpMethod"], method)
     return method
@@ -177,7 +173,7 @@ def update_integration(ctx: Context, request: Json) -> Json:
         "/httpMethod", "/uri", "/passthroughBehavior", "/timeoutInMillis", "/credentials", "/contentHandling",
         "/requestParameters/", "/requestTemplates/", "/cacheNamespace", "/connectionType", "/type",
     )  # fmt: skip
-    integration = patched(integration, request.get("patchOperations"), paths)
+    integration = patched(integration, request.get("patchOperations"), paths, "Integration")
     check_integration(integration)
     _keep(ctx, row, its, request["httpMethod"], {**method, "methodIntegration": integration})
     return integration
@@ -239,6 +235,7 @@ def put_integration_response(ctx: Context, request: Json) -> Json:
     if request["statusCode"] not in method.get("methodResponses", {}):
         raise not_found("Invalid Response status code specified")
     made = _given(request)
+    check_pattern("selectionPattern", made.get("selectionPattern"))
     responses = {**integration.get("integrationResponses", {}), request["statusCode"]: made}
     changed = {**method, "methodIntegration": {**integration, "integrationResponses": responses}}
     _keep(ctx, row, its, request["httpMethod"], changed)

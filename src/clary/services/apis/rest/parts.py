@@ -9,7 +9,7 @@ import orjson
 
 from ....provider.context import Context
 from ....store.rows import Row
-from ..errors import bad_request, conflict, not_found
+from ..errors import bad_request, check_pattern, conflict, not_found
 from ..functions import arn_of
 from ..hosts import new_id
 from . import rest
@@ -52,6 +52,7 @@ POOL = re.compile(r"arn:aws[a-z-]*:cognito-idp:(?P<region>[a-z0-9-]+):\d{12}:use
 def _check_authorizer(authorizer: Json) -> None:
     if not 0 <= authorizer["authorizerResultTtlInSeconds"] <= 3600:
         raise bad_request("AuthorizerResultTtlInSeconds must be between 0 and 3600.")
+    check_pattern("identityValidationExpression", authorizer.get("identityValidationExpression"))
     if authorizer["type"] == "COGNITO_USER_POOLS":
         pools = authorizer.get("providerARNs") or []
         if not pools or not all(POOL.fullmatch(arn) for arn in pools):
@@ -97,7 +98,7 @@ def update_authorizer(ctx: Context, request: Json) -> Json:
         "/name", "/type", "/authorizerUri", "/authorizerCredentials", "/identitySource", "/identityValidationExpression",
         "/authorizerResultTtlInSeconds", "/providerARNs",
     )  # fmt: skip
-    made = patched(before, request.get("patchOperations"), paths)
+    made = patched(before, request.get("patchOperations"), paths, "Authorizer")
     _check_authorizer(made)
     _put(ctx, row, "authorizers", made["id"], made)
     return made
@@ -144,7 +145,7 @@ def update_request_validator(ctx: Context, request: Json) -> Json:
     row = find(ctx, request["restApiId"])
     before = _part(row, "validators", request["requestValidatorId"], "Request Validator")
     paths = ("/name", "/validateRequestBody", "/validateRequestParameters")
-    made = patched(before, request.get("patchOperations"), paths)
+    made = patched(before, request.get("patchOperations"), paths, "RequestValidator")
     _put(ctx, row, "validators", made["id"], made)
     return made
 
@@ -189,7 +190,7 @@ def update_model(ctx: Context, request: Json) -> Json:
     """Change a model's schema or description."""
     row = find(ctx, request["restApiId"])
     before = _part(row, "models", request["modelName"], "Model")
-    made = patched(before, request.get("patchOperations"), ("/schema", "/description"))
+    made = patched(before, request.get("patchOperations"), ("/schema", "/description"), "Model")
     _check_model(made)
     _put(ctx, row, "models", made["name"], made)
     return made

@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from ....wire.message import Malformed
+from ....wire.model import Shape
+from ....wire.values import text_reader
 from ..errors import bad_request
+from . import rest
 
 Json = dict[str, Any]
 
 
-def patched(document: Json, operations: list[Json] | None, paths: Iterable[str]) -> Json:
-    """A document with operations applied; ``paths`` are those that may be changed, one that ends in ``/`` all below it."""
+def patched(document: Json, operations: list[Json] | None, paths: Iterable[str], shape: str) -> Json:
+    """Return a document with operations applied, its values in the types of a shape of the model.
+
+    ``paths`` are those that may be changed; one that ends in ``/`` stands for all below it.
+    """
     found: Json = _copy(document)
     allowed = tuple(paths)
     for operation in operations or ():
-        path, kind = operation.get("path", ""), operation["op"]
+        path, kind = operation["path"], operation["op"]
         if not any(path == a or (a.endswith("/") and path.startswith(a)) for a in allowed):
             listed = ", ".join(a.rstrip("/") for a in allowed)
             raise bad_request(f"Invalid patch path  '{path}' specified for op '{kind}'. Must be one of: [{listed}]")
         _apply(found, [p.replace("~1", "/").replace("~0", "~") for p in path.strip("/").split("/")], kind, operation)
-    return found
+    typed: Json = _typed(found, _shape(shape), "")
+    return typed
+
+
+@cache
+def _shape(name: str) -> Shape:
+    return Shape(rest.model, {"shape": name})
+
+
+def _typed(value: Any, shape: Shape, path: str) -> Any:
+    """A value whose texts, which is all that patches give, have become what the shape says."""
+    if value is None:
+        return None
+    invalid = bad_request(f"Invalid patch value '{str(value)[:100]}' specified for path '{path}'.")
+    match shape.type:
+        case "structure" | "map":
+            if not isinstance(value, dict):
+                raise invalid
+            inner = shape.child("value") if shape.type == "map" else None
+            return {
+                k: _typed(v, known, f"{path}/{k}") if (known := inner or shape.members.get(k)) is not None else v
+                for k, v in value.items()
+            }
+        case "list":
+            if not isinstance(value, list):
+                raise invalid
+            return [_typed(v, shape.child("member"), f"{path}/{i}") for i, v in enumerate(value)]
+        case "string":
+            if not isinstance(value, str) or (shape["enum"] and value not in shape["enum"]):
+                raise invalid
+    if not isinstance(value, str) or shape.type == "string":
+        return value
+    try:
+        return text_reader(shape, "iso8601")(value)
+    except Malformed:
+        raise invalid from None
 
 
 def _apply(document: Json, parts: list[str], kind: str, operation: Json) -> None:
@@ -30,6 +73,8 @@ def _apply(document: Json, parts: list[str], kind: str, operation: Json) -> None
         if isinstance(below, list):
             _apply_list(below, kind, operation, parts[-1])
             return
+        if not isinstance(below, dict):
+            raise bad_request(f"Invalid patch path  '{operation['path']}' specified for op '{kind}'.")
         holder = below
     last = parts[-1]
     if kind == "remove":
@@ -38,11 +83,8 @@ def _apply(document: Json, parts: list[str], kind: str, operation: Json) -> None
         else:
             holder.pop(last, None)
     elif kind in ("add", "replace"):
-        value = _typed(holder.get(last), operation.get("value"))
-        if isinstance(holder.get(last), list) and kind == "add":
-            holder[last] = [*holder[last], operation.get("value")]
-        else:
-            holder[last] = value
+        value = operation.get("value")
+        holder[last] = [*holder[last], value] if isinstance(holder.get(last), list) and kind == "add" else value
     else:
         raise bad_request(f"Patch operation {kind} is not supported.")
 
@@ -53,18 +95,6 @@ def _apply_list(items: list[Any], kind: str, operation: Json, value: str) -> Non
             items.remove(value)
     elif value not in items:
         items.append(value)
-
-
-def _typed(before: Any, value: Any) -> Any:
-    """A value, which patches give as text, in the type that it replaces."""
-    if isinstance(before, bool):
-        return str(value).lower() == "true"
-    if isinstance(before, int) and value is not None:
-        try:
-            return int(value)
-        except ValueError:
-            raise bad_request(f"Invalid value {value!r}: a number is needed.") from None
-    return value
 
 
 def _copy(value: Any) -> Any:

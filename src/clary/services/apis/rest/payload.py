@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from ....patterns import wildcard
 from ..http.payload import Malformed, Result, decoded
 
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ def spelled(headers: dict[str, str]) -> dict[str, str]:
 def is_binary(types: list[str], content_type: str) -> bool:
     """Whether an API takes a content type as bytes."""
     kind = content_type.partition(";")[0].strip().lower()
-    return any(fnmatch.fnmatchcase(kind, t.lower()) for t in types) if kind else "*/*" in types
+    return any(wildcard(t.lower()).full(kind) for t in types) if kind else "*/*" in types
 
 
 def context(call: Call) -> Json:

@@ -11,7 +11,7 @@ from ....store.rows import Row
 from ..errors import bad_request, conflict, not_found
 from ..hosts import new_id
 from . import rest
-from .api import find, paged
+from .api import find, paged, with_tags
 from .patches import patched
 from .stages import stage
 
@@ -25,8 +25,9 @@ def _key(ctx: Context, identifier: str) -> Row:
     return row
 
 
-def _shown(row: Row, with_value: bool) -> Json:
+def _shown(ctx: Context, row: Row, with_value: bool) -> Json:
     found = {**row.spec, "createdDate": row.created, "lastUpdatedDate": row.modified or row.created}
+    found = with_tags(ctx, row.arn, found)
     return found if with_value else {k: v for k, v in found.items() if k != "value"}
 
 
@@ -46,13 +47,14 @@ def create_api_key(ctx: Context, request: Json) -> Json:
     arn = f"arn:aws:apigateway:{ctx.region}::/apikeys/{identifier}"
     row = Row("ApiKey", ctx.account, ctx.region, identifier, arn, spec, created=now())
     ctx.tx.rows.add(row)
-    return _shown(row, with_value=True)
+    ctx.tx.tags.put(arn, request.get("tags") or {})
+    return _shown(ctx, row, with_value=True)
 
 
 @rest.operation
 def get_api_key(ctx: Context, request: Json) -> Json:
     """A key; its value where that is asked for."""
-    return _shown(_key(ctx, request["apiKey"]), bool(request.get("includeValue")))
+    return _shown(ctx, _key(ctx, request["apiKey"]), bool(request.get("includeValue")))
 
 
 @rest.operation
@@ -61,15 +63,17 @@ def get_api_keys(ctx: Context, request: Json) -> Json:
     rows = sorted(ctx.tx.rows.list("ApiKey", ctx.account, ctx.region), key=lambda r: (r.created, r.name))
     if text := request.get("nameQuery"):
         rows = [r for r in rows if str(r.spec.get("name", "")).startswith(text)]
-    return paged([_shown(r, bool(request.get("includeValues"))) for r in rows], request)
+    return paged([_shown(ctx, r, bool(request.get("includeValues"))) for r in rows], request)
 
 
 @rest.operation
 def update_api_key(ctx: Context, request: Json) -> Json:
     """Change a key's name, or whether it is enabled."""
     row = _key(ctx, request["apiKey"])
-    spec = patched(row.spec, request.get("patchOperations"), ("/name", "/description", "/enabled", "/customerId"))
-    return _shown(ctx.tx.rows.save(row, spec=spec), with_value=False)
+    spec = patched(
+        row.spec, request.get("patchOperations"), ("/name", "/description", "/enabled", "/customerId"), "ApiKey"
+    )
+    return _shown(ctx, ctx.tx.rows.save(row, spec=spec), with_value=False)
 
 
 @rest.operation
@@ -93,7 +97,7 @@ def _check(ctx: Context, spec: Json) -> None:
     if quota := spec.get("quota"):
         if quota.get("period") not in ("DAY", "WEEK", "MONTH"):
             raise bad_request("Usage Plan quota period must be DAY, WEEK or MONTH")
-        if int(quota.get("limit", 0)) < 0:
+        if (quota.get("limit") or 0) < 0:
             raise bad_request("Usage Plan quota limit must not be negative")
 
 
@@ -107,13 +111,15 @@ def create_usage_plan(ctx: Context, request: Json) -> Json:
     ctx.tx.rows.add(
         Row("UsagePlan", ctx.account, ctx.region, identifier, arn, spec, private={"keys": []}, created=now())
     )
-    return spec
+    ctx.tx.tags.put(arn, request.get("tags") or {})
+    return with_tags(ctx, arn, spec)
 
 
 @rest.operation
 def get_usage_plan(ctx: Context, request: Json) -> Json:
     """A plan."""
-    return _plan(ctx, request["usagePlanId"]).spec
+    row = _plan(ctx, request["usagePlanId"])
+    return with_tags(ctx, row.arn, row.spec)
 
 
 @rest.operation
@@ -122,7 +128,7 @@ def get_usage_plans(ctx: Context, request: Json) -> Json:
     rows = sorted(ctx.tx.rows.list("UsagePlan", ctx.account, ctx.region), key=lambda r: (r.created, r.name))
     if key := request.get("keyId"):
         rows = [r for r in rows if key in r.private["keys"]]
-    return paged([r.spec for r in rows], request)
+    return paged([with_tags(ctx, r.arn, r.spec) for r in rows], request)
 
 
 @rest.operation
@@ -137,15 +143,10 @@ def update_usage_plan(ctx: Context, request: Json) -> Json:
             spec["apiStages"] = kept if operation["op"] == "remove" else [*kept, {"apiId": api, "stage": name}]
         else:
             others.append(operation)
-    spec = patched(
-        spec, others, ("/name", "/description", "/throttle/", "/quota/", "/throttle", "/quota", "/productCode")
-    )
-    for group, names in (("throttle", ("rateLimit", "burstLimit")), ("quota", ("limit", "offset"))):
-        for name in names:
-            if isinstance(spec.get(group), dict) and name in spec[group]:
-                spec[group][name] = float(spec[group][name]) if name == "rateLimit" else int(spec[group][name])
+    paths = ("/name", "/description", "/throttle/", "/quota/", "/throttle", "/quota", "/productCode")
+    spec = patched(spec, others, paths, "UsagePlan")
     _check(ctx, spec)
-    return ctx.tx.rows.save(row, spec=spec).spec
+    return with_tags(ctx, row.arn, ctx.tx.rows.save(row, spec=spec).spec)
 
 
 @rest.operation

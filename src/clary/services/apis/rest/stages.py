@@ -12,16 +12,16 @@ from .. import access_log
 from ..errors import bad_request, conflict, not_found
 from ..hosts import new_id
 from . import rest
-from .api import find, keep
+from .api import find, keep, stage_arn, with_tags
 from .patches import patched
 
 Json = dict[str, Any]
 _SNAPSHOT = ("resources", "authorizers", "validators", "models", "responses")
 _SETTING = re.compile(r"^/(?P<method>.+)/(?P<name>(?:throttling|logging|metrics|caching)/[A-Za-z]+)$")
 _SETTINGS = {
-    "throttling/rateLimit": ("throttlingRateLimit", float), "throttling/burstLimit": ("throttlingBurstLimit", int),
-    "metrics/enabled": ("metricsEnabled", bool), "logging/loglevel": ("loggingLevel", str),
-    "logging/dataTrace": ("dataTraceEnabled", bool), "caching/enabled": ("cachingEnabled", bool),
+    "throttling/rateLimit": "throttlingRateLimit", "throttling/burstLimit": "throttlingBurstLimit",
+    "metrics/enabled": "metricsEnabled", "logging/loglevel": "loggingLevel", "logging/dataTrace": "dataTraceEnabled",
+    "caching/enabled": "cachingEnabled",
 }  # fmt: skip
 
 
@@ -112,19 +112,23 @@ def create_stage(ctx: Context, request: Json) -> Json:
     _deployment(row, request["deploymentId"])
     made = _stage(name, {k: v for k, v in request.items() if k not in ("restApiId", "tags")})
     keep(ctx, row, stages={**row.private["stages"], name: made})
-    return made
+    if tags := request.get("tags"):
+        ctx.tx.tags.put(stage_arn(row, name), tags)
+    return with_tags(ctx, stage_arn(row, name), made)
 
 
 @rest.operation
 def get_stage(ctx: Context, request: Json) -> Json:
     """A stage."""
-    return stage(find(ctx, request["restApiId"]), request["stageName"])
+    row, name = find(ctx, request["restApiId"]), request["stageName"]
+    return with_tags(ctx, stage_arn(row, name), stage(row, name))
 
 
 @rest.operation
 def get_stages(ctx: Context, request: Json) -> Json:
     """An API's stages, or those of one deployment."""
-    found = list(find(ctx, request["restApiId"]).private["stages"].values())
+    row = find(ctx, request["restApiId"])
+    found = [with_tags(ctx, stage_arn(row, name), stage) for name, stage in row.private["stages"].items()]
     if wanted := request.get("deploymentId"):
         found = [s for s in found if s["deploymentId"] == wanted]
     return {"item": found}
@@ -138,22 +142,21 @@ def update_stage(ctx: Context, request: Json) -> Json:
     settings, others = {k: dict(v) for k, v in found["methodSettings"].items()}, []
     for operation in request.get("patchOperations") or ():
         if (match := _SETTING.match(operation.get("path", ""))) and match["name"] in _SETTINGS:
-            member, kind = _SETTINGS[match["name"]]
-            value = operation.get("value", "")
+            member = _SETTINGS[match["name"]]
             method = match["method"].replace("~1", "/")
-            settings.setdefault(method, {})[member] = value == "true" if kind is bool else kind(value)
+            settings.setdefault(method, {})[member] = operation.get("value", "")
         else:
             others.append(operation)
     paths = (
         "/deploymentId", "/description", "/variables/", "/tracingEnabled", "/accessLogSettings/", "/cacheClusterEnabled",
         "/clientCertificateId",
     )  # fmt: skip
-    made = {**patched(found, others, paths), "methodSettings": settings, "lastUpdatedDate": now()}
+    made = {**patched({**found, "methodSettings": settings}, others, paths, "Stage"), "lastUpdatedDate": now()}
     _deployment(row, made["deploymentId"])
     logged: Json = made.get("accessLogSettings") or {}
     access_log.check(logged.get("destinationArn"), logged.get("format"))
     keep(ctx, row, stages={**row.private["stages"], request["stageName"]: made})
-    return made
+    return with_tags(ctx, stage_arn(row, request["stageName"]), made)
 
 
 @rest.operation
@@ -161,4 +164,6 @@ def delete_stage(ctx: Context, request: Json) -> None:
     """Remove a stage."""
     row = find(ctx, request["restApiId"])
     stage(row, request["stageName"])
+    arn = stage_arn(row, request["stageName"])
+    ctx.tx.tags.remove(arn, list(ctx.tx.tags.of(arn)))
     keep(ctx, row, stages={k: v for k, v in row.private["stages"].items() if k != request["stageName"]})

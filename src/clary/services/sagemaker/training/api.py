@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....clock import now
+from ....patterns import PatternError, compile_pattern
 from ....provider.border import check_role
 from ....provider.context import Context
 from ....provider.errors import ResourceInUse, ValidationException
@@ -67,6 +68,11 @@ def _check(ctx: Context, spec: Json) -> None:
         )
     if "AlgorithmName" in algorithm:
         raise ValidationException("Clary has no algorithm resources or marketplace; give a TrainingImage.")
+    for definition in algorithm.get("MetricDefinitions") or ():
+        try:
+            compile_pattern(definition["Regex"])
+        except PatternError as error:
+            raise ValidationException(f"Invalid Regex of the metric {definition['Name']}: {error}") from None
     check_role(ctx, spec["RoleArn"])
     resolve(ctx.platform, ctx.account, algorithm["TrainingImage"])
     resources = spec.get("ResourceConfig")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tarfile
 import threading
 from pathlib import Path
@@ -15,6 +14,7 @@ from ....clock import now
 from ....control.shipping import escape
 from ....executors import files
 from ....executors.archives import gzipped
+from ....patterns import Pattern, PatternError, compile_pattern
 from ....provider.platform import Platform
 from ....store.object import Forbidden, NoSuchBucket, split_uri
 from ....store.rows import Row
@@ -139,14 +139,14 @@ def final_metrics(row: Row, all_hosts: list[Host]) -> list[Json]:
                     if pattern is None:
                         continue
                     match = pattern.search(text) or (pattern.search(escape(text)) if "\t" in text else None)
-                    if match and match.groups():
+                    if match and len(match) > 1:
                         with contextlib.suppress(ValueError, TypeError):
-                            found[name] = (float(match[1]), at)
+                            found[name] = (float(match[1] or ""), at)
     return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in found.items()]
 
 
-def _pattern(text: str) -> re.Pattern[str] | None:
+def _pattern(text: str) -> Pattern | None:
     try:
-        return re.compile(text)
-    except re.error:
+        return compile_pattern(text)
+    except PatternError:
         return None
