@@ -8,7 +8,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 MAKEFLAGS += --jobs=2
 
-.PHONY: setup quickstart run check fix test fast bench bench-peers docs clean
+.PHONY: setup quickstart run check fix test fast fuzz bench bench-peers docs clean
 
 setup: $(BIN)/.compiled ## the platform and its tools, in .venv
 
@@ -78,6 +78,11 @@ test: check $(BIN)/.compiled .envs/sdk-v2/.installed .envs/sdk-v3/.installed .en
 
 fast: $(BIN)/.algorithms $(BIN)/.compiled ## the tests that need no client environments
 	@$(BIN)/pytest tests/wire tests/services tests/control tests/units tests/algorithms
+
+COUNT ?= 100000
+SEED ?= $(shell date +%s)
+fuzz: $(BIN)/.algorithms $(BIN)/.compiled ## hostile requests for every operation: make fuzz COUNT=500000 SEED=1 ONLY=s3
+	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --only "$(ONLY)"
 
 bench: $(BIN)/.algorithms $(BIN)/.compiled .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
 	@$(BIN)/python -m bench
