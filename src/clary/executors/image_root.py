@@ -28,7 +28,7 @@ def enter(spec: ProcessSpec) -> None:
     root, upper, work = (spec.path / name for name in ("root", "upper", "work"))
     for folder in (root, upper, work):
         folder.mkdir(exist_ok=True)
-    privileged = os.geteuid() == 0 and _initial()
+    privileged = os.geteuid() == 0 and sandbox.initial_user_namespace()
     if privileged:
         os.chown(upper, FIRST_ID, FIRST_ID)
     upper.chmod(stat.S_IMODE(os.stat(spec.image).st_mode))
@@ -49,22 +49,19 @@ def enter(spec: ProcessSpec) -> None:
         with contextlib.suppress(OSError):
             Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
         sandbox.raise_loopback()
+    sandbox.lock_user_namespaces(Path("/proc"))
     sandbox.guard_proc(Path("/proc"))
     sandbox.name_host(spec.hostname)
     if privileged:
         _leave_users()
     sandbox.limit_capabilities(_KEPT)
+    sandbox.restrict()
 
 
 def _escaped(path: str) -> str:
     if "," in path or ":" in path:
         raise sandbox.Unavailable(0, f"the path {path} has a character that overlayfs cannot be told")
     return path
-
-
-def _initial() -> bool:
-    """Whether this is the machine's own user namespace (in a new one only a single user exists)."""
-    return int(Path("/proc/self/uid_map").read_text().split()[2]) > 1
 
 
 @contextlib.contextmanager

@@ -16,8 +16,11 @@ import stat
 import struct
 import sys
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from . import landlock, seccomp
 from .policy import Policy
 from .spec import Mount, ProcessSpec
 
@@ -91,11 +94,12 @@ def enter(spec: ProcessSpec, policy: Policy) -> None:
     root.mkdir(exist_ok=True)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
-    sources = _sources(policy.hidden)
+    system = _system(policy.hidden)
+    sources = (*system.sources, *system.behind)
     below = [m for m in spec.mounts if any(s.startswith(m.target + "/") for s in sources)]
     for shown in below:  # a Python installation below /tmp must not be hidden by the process's own /tmp
         _show_asked(shown, root)
-    masks = _show_system(sources, policy.hidden, root)
+    masks = _show_system(system, root)
     _etc(spec, root, policy.hidden)
     devices(root)
     (root / "proc").mkdir()
@@ -107,6 +111,7 @@ def enter(spec: ProcessSpec, policy: Policy) -> None:
         mount("none", mask, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | MS_NOSUID | MS_NODEV)
     for name in ("run", "var", "home", "root"):
         (root / name).mkdir(exist_ok=True)
+    lock_user_namespaces(root / "proc")
     guard_proc(root / "proc")
     old = root / ".old"
     old.mkdir()
@@ -118,27 +123,46 @@ def enter(spec: ProcessSpec, policy: Policy) -> None:
     name_host(spec.hostname)
     os.chdir("/")
     drop_privileges(spec.uid)
+    restrict()
 
 
-def _show_system(sources: list[str], hidden: Iterable[str], root: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What of the system a sandbox shows, in this order: sources, masks over them, sources behind masks, masks again."""
+
+    sources: tuple[str, ...]
+    masks: tuple[str, ...]
+    behind: tuple[str, ...]
+    masks_behind: tuple[str, ...]  # a home folder inside of a Python installation that is in a masked folder
+
+
+@lru_cache(8)
+def _system(hidden: tuple[str, ...]) -> _System:
+    """Look at what is there, once for all processes of a zygote."""
+    every = _sources(hidden)
+    real = {s: os.path.realpath(s) for s in every}
+    behind = tuple(s for s in every if any(_within(real[s], h) for h in hidden))
+    again = tuple(h for h in hidden if any(h != real[s] and _within(h, real[s]) for s in behind))
+    return _System(tuple(s for s in every if s not in behind), hidden, behind, again)
+
+
+def prepare(policy: Policy) -> None:
+    """Do beforehand what is the same for all processes that a zygote forks."""
+    _system(policy.hidden)
+    seccomp.program()
+
+
+def _show_system(system: _System, root: Path) -> list[str]:
     """Show the system, mask what must stay hidden in it, and show what Python needs of the masked folders.
 
     Returns the masks, which are to become read-only when everything is in its place.
     """
-    masked = tuple(hidden)
-    behind = [s for s in sources if any(_within(os.path.realpath(s), h) for h in masked)]
-    for source in sources:
-        if source not in behind:
-            _show(Mount(source, source), root)
-    masks = [mask for path in masked if (mask := _hide(path, root))]
-    for source in behind:
+    for source in system.sources:
         _show(Mount(source, source), root)
-    for path in masked:  # a home folder inside of a Python installation that is in a masked folder
-        if any(path != os.path.realpath(s) and _within(path, os.path.realpath(s)) for s in behind) and (
-            mask := _hide(path, root)
-        ):
-            masks.append(mask)
-    return masks
+    masks = [mask for path in system.masks if (mask := _hide(path, root))]
+    for source in system.behind:
+        _show(Mount(source, source), root)
+    return masks + [mask for path in system.masks_behind if (mask := _hide(path, root))]
 
 
 def _within(path: str, folder: str) -> bool:
@@ -263,6 +287,24 @@ def devices(root: Path, of: str = "/dev") -> None:
         (root / "dev" / name).symlink_to(f"/proc/{target}")
 
 
+def lock_user_namespaces(proc: Path) -> None:
+    """Allow no further user namespaces below one's own; the machine's own has no such lock."""
+    if not initial_user_namespace():
+        with contextlib.suppress(OSError):
+            (proc / "sys/user/max_user_namespaces").write_text("0")
+
+
+def initial_user_namespace() -> bool:
+    """Return whether this is the machine's own user namespace (in a new one only a single user exists)."""
+    return int(Path("/proc/self/uid_map").read_text().split()[2]) > 1
+
+
+def restrict() -> None:
+    """Give up system calls and sockets that a sandboxed process has no use for, as far as the kernel can."""
+    landlock.install()
+    seccomp.install()
+
+
 def guard_proc(proc: Path) -> None:
     """The kernel's switches stay out of reach, also for a process that is root outside."""
     for name in ("sys", "irq", "bus", "fs"):
@@ -314,7 +356,7 @@ def drop_privileges(uid: int) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
     if sys.platform == "linux":
-        for capability in _capabilities():
+        for capability in range(_capabilities()):
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if os.geteuid() == 0 and uid:
         os.setresuid(uid, uid, uid)
@@ -326,7 +368,7 @@ def drop_privileges(uid: int) -> None:
 
 def limit_capabilities(kept: Container[int]) -> None:
     """Lose all capabilities but some, in a user namespace of one's own, and never gain one again."""
-    for capability in _capabilities():
+    for capability in range(_capabilities()):
         if capability not in kept:
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     low = sum(1 << c for c in range(32) if c in kept)
@@ -353,8 +395,10 @@ def adopt_orphans() -> None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _capabilities() -> Iterable[int]:
+@lru_cache
+def _capabilities() -> int:
+    """How many capabilities the kernel knows."""
     try:
-        return range(int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1)
+        return int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1
     except OSError:
-        return range(41)
+        return 41

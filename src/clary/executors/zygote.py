@@ -193,6 +193,7 @@ def main() -> None:
     # would make small networks four times as slow
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     preload()
+    sandbox.prepare(policy)
     Zygote(policy, digest, int(text) if text.isdigit() else None).serve()
 
 
