@@ -24,3 +24,11 @@ def kill_descendants(pid: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill_descendants(entry)
             os.kill(entry, signal.SIGKILL)
+
+
+def below(pid: int) -> list[int]:
+    """Return a process and all that are below it; nothing for 0."""
+    found = [pid] if pid else []
+    for each in found:
+        found += children_of(each)
+    return found

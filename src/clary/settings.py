@@ -40,6 +40,13 @@ class Settings:
     ephemeral: bool = _setting(False, "Keep nothing: a temporary home, no syncing to disk.")
     hold_seconds: float = _setting(8.0, "How long a Describe waits for a transition to end, from its beginning.")
     sandbox: str = _setting("auto", "`auto`, `on` (refuse to run jobs without one) or `off`.")
+    hidden: str = _setting(
+        "",
+        "Folders and files of this machine that jobs, replicas and functions must not see, besides the home folder and that of the platform's user, separated by colons.",
+    )
+    job_processes: int = _setting(
+        2048, "How many processes and threads a job's instance or a replica may have; a function has 1024, as on AWS."
+    )
     training_overcommit: float = _setting(
         4.0, "How many times the machine's cores and memory may be promised to training jobs; further ones wait."
     )

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from clary.executors import limits
+from clary.executors import landlock, limits
 from clary.executors.policy import KEY_BYTES, Policy
 from clary.executors.spec import Mount, ProcessSpec
 from tests.jobs import messages, train
 from tests.platform import Platform, started, until
+from tests.services.test_functions import call, create
 from tests.services.test_training import GROUP, scripted
 
 ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
@@ -274,3 +275,160 @@ def test_a_path_that_cannot_be_shown_does_not_cost_the_sandbox(sqlite_platform: 
     assert found["TrainingJobStatus"] == "Failed"
     assert "RAN" not in said
     assert not Path("/tmp/out-of-the-sandbox").exists()
+
+
+KERNEL = """
+import ctypes, errno, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+number = {"x86_64": (323, 425, 321, 250, 298), "aarch64": (282, 425, 280, 219, 241)}[os.uname().machine]
+def said(name, result):
+    print("CALL", name, "done" if result >= 0 else errno.errorcode[ctypes.get_errno()], flush=True)
+said("unshare", libc.unshare(0x10000000))
+said("unshare-all", libc.unshare(0x7e020000))
+said("mount", libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None))
+for name, n in zip(("userfaultfd", "io_uring", "bpf", "keyctl", "perf"), number):
+    said(name, libc.syscall(n, 0, 0, 0, 0, 0))
+for name, family in (("vsock", 40), ("alg", 38), ("packet", 17)):
+    try:
+        socket.socket(family, socket.SOCK_DGRAM).close(); print("CALL", name, "done")
+    except OSError as error:
+        print("CALL", name, errno.errorcode[error.errno])
+import threading
+ran = []
+thread = threading.Thread(target=ran.append, args=(1,)); thread.start(); thread.join()
+import subprocess
+print("WORKS", ran, subprocess.run(["/bin/sh", "-c", "echo sub"], capture_output=True, text=True).stdout.strip())
+print("PARENT", os.path.exists("/proc/1/fd/0"), [l.split()[1] for l in open("/proc/self/status") if l.startswith("Seccomp:")])
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+def test_the_kernel_is_out_of_reach(request: pytest.FixtureRequest, name: str, user: str) -> None:
+    platform = request.getfixturevalue("sqlite_platform" if user == "root" else "shown_platform")
+    said = completed(platform, name, KERNEL)
+    calls = dict(line.split()[1:] for line in said.splitlines() if line.startswith("CALL "))
+    assert calls == {
+        "unshare": "EPERM", "unshare-all": "EPERM", "mount": "EPERM", "userfaultfd": "EPERM", "io_uring": "ENOSYS",
+        "bpf": "EPERM", "keyctl": "EPERM", "perf": "EPERM", "vsock": "EAFNOSUPPORT", "alg": "EAFNOSUPPORT",
+        "packet": "EAFNOSUPPORT",
+    }  # fmt: skip
+    assert "WORKS [1] sub" in said
+    assert "PARENT False ['2']" in said
+
+
+def test_abstract_sockets_of_the_machine_are_out_of_reach(sqlite_platform: Platform, name: str) -> None:
+    if not landlock.supported():
+        pytest.skip("this kernel cannot keep processes from abstract sockets")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen(1)
+        text = f"""
+import socket
+def reach(path):
+    try:
+        socket.socket(socket.AF_UNIX).connect(path); return "reached"
+    except OSError as error:
+        return error.errno
+own = socket.socket(socket.AF_UNIX); own.bind("\\0{name}-own"); own.listen(1)
+print("OTHERS", reach("\\0{name}"), "OWN", reach("\\0{name}-own"))
+"""
+        assert "OTHERS 1 OWN reached" in completed(sqlite_platform, name, text)
+
+
+FORKS = """
+import os, signal, time
+made = []
+try:
+    for _ in range(3000):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(600); os._exit(0)
+        made.append(pid)
+except OSError as error:
+    print("FULL", len(made), error.errno, flush=True)
+for pid in made:
+    os.kill(pid, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+def test_processes_are_bounded(name: str, user: str) -> None:
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    with started(home, prefix=ordinary() if user == "ordinary" else (), CLARY_JOB_PROCESSES="100") as platform:
+        said = completed(platform, name, FORKS)
+    count = int(said.partition("FULL ")[2].split()[0])
+    assert 80 < count < 100
+
+
+def test_a_file_that_was_removed_counts_while_it_is_open(sqlite_platform: Platform, name: str) -> None:
+    text = """
+import os, time
+files = []
+for number in range(12):
+    files.append(open(f"/tmp/{number}", "wb"))
+    os.unlink(f"/tmp/{number}")
+    for _ in range(100): files[-1].write(bytes(1 << 20))
+    files[-1].flush()
+time.sleep(600)
+"""
+    request = scripted(sqlite_platform, name, text)
+    request["ResourceConfig"] = {**request["ResourceConfig"], "VolumeSizeInGB": 1}
+    found = train(sqlite_platform, request)
+    assert found["TrainingJobStatus"] == "Failed"
+    assert found["FailureReason"].startswith("ClientError: No space left on device: algo-1 held 1.")
+
+
+def test_one_file_cannot_outgrow_the_volume_between_two_looks(sqlite_platform: Platform, name: str) -> None:
+    text = """
+import os
+with open("/opt/ml/model/big", "wb") as file:
+    try:
+        os.posix_fallocate(file.fileno(), 0, 3 << 30); print("GREW")
+    except OSError as error:
+        print("STOPPED", error.errno)
+"""
+    request = scripted(sqlite_platform, name, text)
+    request["ResourceConfig"] = {**request["ResourceConfig"], "VolumeSizeInGB": 1}
+    train(sqlite_platform, request)
+    said = printed(sqlite_platform, name)
+    assert "STOPPED 27" in said
+    assert "GREW" not in said
+
+
+FILLS = """
+import os
+def handler(event, context):
+    if event == "pid":
+        return os.getpid()
+    if event == "large":
+        return "x" * (9 << 20)
+    for number in range(event):
+        with open(f"/tmp/{number}", "wb") as file:
+            for _ in range(64): file.write(bytes(1 << 20))
+    import time
+    time.sleep(30 if event > 9 else 0)
+    return "written"
+"""
+
+
+def test_a_functions_disk_is_bounded(sqlite_platform: Platform, name: str) -> None:
+    client = create(sqlite_platform, name, FILLS, Timeout=60)
+    assert call(client, name, 4)[0] == "written"
+    answer, about = call(client, name, 12)
+    assert about["FunctionError"] == "Unhandled"
+    assert answer["errorType"] == "Runtime.ExitError"
+    assert "[Errno 28] No space left on device: /tmp held" in answer["errorMessage"]
+    assert answer["errorMessage"].endswith("EphemeralStorage is 512 MB")
+    assert call(client, name, 1)[0] == "written"  # the next call has an empty one
+
+
+def test_an_answer_that_is_far_too_large_is_refused_in_awss_words(sqlite_platform: Platform, name: str) -> None:
+    client = create(sqlite_platform, name, FILLS, Timeout=60)
+    before = call(client, name, "pid")[0]
+    answer, about = call(client, name, "large")
+    assert about["FunctionError"] == "Unhandled"
+    assert answer == {
+        "errorType": "Function.ResponseSizeTooLarge",
+        "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+    }
+    assert call(client, name, "pid")[0] == before  # the process goes on

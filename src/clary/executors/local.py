@@ -72,7 +72,7 @@ class LocalExecutor:
             return ending
         if not (folder / "lock").exists():
             return Sight("vanished") if (folder / "stop").exists() else Sight("absent")
-        alive, pid = held(folder / "lock"), _pids(folder)
+        alive, pid = held(folder / "lock"), processes_of(folder)
         if alive:
             return Sight("running", pid=pid[0])
         if (ending := _ending(folder)) is not None:  # it ended between the two looks
@@ -87,7 +87,7 @@ class LocalExecutor:
             aside = path.with_suffix(".new")
             aside.write_text(f"{grace}")
             aside.rename(path)
-        if held(folder / "lock") and (pid := _pids(folder)[0]):
+        if held(folder / "lock") and (pid := processes_of(folder)[0]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
@@ -117,7 +117,7 @@ def kill(folder: Path) -> None:
     groups = limits.Groups(folder)
     deadline = time.monotonic() + 5
     while held(folder / "lock") and time.monotonic() < deadline:
-        shim, child = _pids(folder)
+        shim, child = processes_of(folder)
         for pid in (shim, child):  # first the shim: it must not take the others' end for theirs, and write that down
             if pid:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -191,7 +191,8 @@ def _ending(folder: Path) -> Sight | None:
     return Sight("exited", raw["code"], raw["out_of_memory"], raw["ended"])
 
 
-def _pids(folder: Path) -> tuple[int, int]:
+def processes_of(folder: Path) -> tuple[int, int]:
+    """Return the process ids of a folder's shim and of the shim's child; zeros when there are none yet."""
     try:
         shim, child = (folder / "pid").read_text().split()
         return int(shim), int(child)

@@ -27,7 +27,7 @@ import orjson
 from ..locks import held
 from ..processes import children_of, kill_descendants
 from . import image_root, limits, sandbox
-from .policy import Policy
+from .policy import UNCONFINED, Policy
 from .spec import ProcessSpec
 
 _ORPHAN_SECONDS = 120.0
@@ -190,9 +190,11 @@ def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> NoReturn
         groups.join()
         if spec.memory_bytes and not groups.bounds_memory:
             limits.limit_data(spec.memory_bytes)
+        if spec.disk_bytes:
+            limits.limit_files(spec.disk_bytes)
         if spec.image and spec.call:
             _function(spec.call)  # inside, none of its modules could be found any more
-        code = _confined(spec, policy) if policy.confines(spec) else _unconfined(spec, policy)
+        code = _confined(spec, policy, groups) if policy.confines(spec) else _unconfined(spec, policy)
     except BaseException:  # noqa: BLE001  # the last frame of this process: tell the log, then leave
         traceback.print_exc()
     finally:
@@ -201,7 +203,7 @@ def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> NoReturn
         os._exit(code & 0xFF)
 
 
-def _confined(spec: ProcessSpec, policy: Policy) -> int:
+def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
     try:
         sandbox.separate(spec)
     except sandbox.Unavailable as error:
@@ -220,6 +222,8 @@ def _confined(spec: ProcessSpec, policy: Policy) -> int:
             os.write(told, f"{mark}{error}".encode())
             os._exit(120)
         sandbox.die_with_parent()  # only now: changing the user cancels it
+        if spec.processes and not groups.bounds_processes:
+            limits.limit_processes(spec.processes)
         os.close(told)
         os._exit(_init(spec) & 0xFF)
     os.close(told)
@@ -292,9 +296,11 @@ def _unconfined(spec: ProcessSpec, policy: Policy) -> int:
     child = os.fork()
     if child == 0:
         sandbox.die_with_parent()
-        if os.geteuid() == 0 and spec.uid:
+        if spec.call not in UNCONFINED and (policy.sandbox != "off" or (os.geteuid() == 0 and spec.uid)):
             sandbox.drop_privileges(spec.uid)
             sandbox.die_with_parent()  # changing the user has cancelled it
+            if policy.sandbox != "off":
+                sandbox.restrict()
         _program(spec)
     code = _relay(child)
     _end_orphans()

@@ -41,6 +41,7 @@ class ProcessSpec:
     memory_bytes: int = 0  # 0: no limit
     uid: int = 0  # the user it runs as when the platform runs as root
     processes: int = 0  # most processes and threads; 0: no limit
+    disk_bytes: int = 0  # most bytes of one file; 0: no limit (``volumes.py`` adds the files up)
 
     def dump(self) -> bytes:
         """The spec as it travels."""

@@ -28,6 +28,7 @@ from ... import peers
 from ...control.shipping import Shipper
 from ...executors.local import LocalExecutor, uid_of
 from ...executors.spec import Mount, ProcessSpec
+from ...executors.volumes import MARGIN, Volume, Volumes, full
 from ...provider.platform import Platform
 from ...store.logs import StreamKey
 from ...store.rows import Row
@@ -41,7 +42,6 @@ from .streams import Stream
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-MAX_RESPONSE = 6_291_556
 STREAM = "stream.json"
 """Where a folder says which log stream its log belongs to: a control that died may not have shipped all of it."""
 
@@ -49,6 +49,7 @@ _INIT_SECONDS = 10.0
 _MAX_SIGNED = 10_000
 _SESSION_SECONDS = 12 * 3600.0
 _AGAIN_SECONDS = 60.0
+_PROCESSES = 1024  # AWS's quota of processes and threads
 _BACKLOG = 8  # of the Runtime API: a process has one or two connections
 _RENEW_SECONDS = 6 * 3600.0
 _OURS_MB = 256
@@ -95,7 +96,14 @@ class Environment:
     """A process of one function or version."""
 
     def __init__(
-        self, platform: Platform, executor: LocalExecutor, shipper: Shipper, pool: Connections, row: Row, why: str
+        self,
+        platform: Platform,
+        executor: LocalExecutor,
+        shipper: Shipper,
+        pool: Connections,
+        volumes: Volumes,
+        row: Row,
+        why: str,
     ):
         self.row = row
         self._why = why  # on-demand or provisioned-concurrency
@@ -120,6 +128,8 @@ class Environment:
         self._ended = asyncio.Event()
         self._settle: Callable[[], None] | None = None  # ends the wait for a call's outcome
         self.api = RuntimeApi()
+        self._volumes = volumes
+        self._volume = (Volume(self._folder, (self._folder / "tmp",), _storage(row)),)
 
     async def start(self) -> None:
         """Start the process; it fetches its first call when its handler is loaded."""
@@ -191,7 +201,7 @@ class Environment:
         return ProcessSpec(
             id=self._folder.name, folder=str(self._folder), **way, environment=environment,
             mounts=tuple(mounts), hostname="function", directory="/var/task",
-            memory_bytes=(spec["MemorySize"] + _OURS_MB) << 20, uid=uid_of(f"fn-{self.row.uid}"),
+            memory_bytes=(spec["MemorySize"] + _OURS_MB) << 20, processes=_PROCESSES, disk_bytes=_storage(self.row) + MARGIN, uid=uid_of(f"fn-{self.row.uid}"),
         )  # fmt: skip
 
     def _watch(self, pid: int) -> None:
@@ -244,8 +254,10 @@ class Environment:
         self._write(f"START RequestId: {call.request_id} Version: {spec['Version']}")
         began = time.perf_counter()
         call.deadline = time.time() + timeout
+        self._volumes.watch(str(self._folder), self._volume)
         self.api.offer(call)
         await self._over(call.outcome, timeout)
+        self._volumes.forget(str(self._folder))
         seconds = time.perf_counter() - began
         payload, error, status = await self._judge(call, timeout)
         self._write(f"END RequestId: {call.request_id}")
@@ -278,16 +290,13 @@ class Environment:
             payload, failed = call.outcome.result()
             if failed:
                 return payload, "Unhandled", "error"
-            if len(payload) > MAX_RESPONSE and not call.stream:
-                text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
-                return _fault("Function.ResponseSizeTooLarge", text), "Unhandled", "error"
             return payload, "", ""
         if (told := self.api.init_error) is not None:
             return told, "Unhandled", "error"
         prefix = f"RequestId: {call.request_id} Error: "
         if self.dead:
             sight = await asyncio.to_thread(self._executor.see, self._folder)
-            text = f"{prefix}{_exit_words(sight.code, sight.out_of_memory)}"
+            text = f"{prefix}{self._full() or _exit_words(sight.code, sight.out_of_memory)}"
             self._write(text)
             return _fault("Runtime.ExitError", text), "Unhandled", "error"
         await self.close()
@@ -295,6 +304,15 @@ class Environment:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         self._write(f"{moment}Z {call.request_id} {words}\n")
         return _fault("Sandbox.Timedout", prefix + words), "Unhandled", "timeout"
+
+    def _full(self) -> str:
+        """Why a process was ended whose /tmp was full; empty when it was not."""
+        if not (found := full(self._folder)):
+            return ""
+        return (
+            f"[Errno 28] No space left on device: /tmp held {found / 2**20:.0f} MB, "
+            f"EphemeralStorage is {_storage(self.row) >> 20} MB"
+        )
 
     def _report(self, call: Invocation, seconds: float, status: str) -> None:
         milliseconds = seconds * 1000
@@ -332,6 +350,11 @@ class Environment:
             os.close(self._log)
             self._log = -1
         await asyncio.to_thread(self._executor.sweep, self._folder)
+
+
+def _storage(row: Row) -> int:
+    """The bytes of a function's /tmp."""
+    return int((row.spec.get("EphemeralStorage") or {}).get("Size") or 512) << 20
 
 
 def _fault(kind: str, text: str) -> bytes:
@@ -378,6 +401,7 @@ class Environments:
         self._executor = executor
         self._shipper = shipper
         self._pool = pool
+        self._volumes = Volumes()
         self._idle: dict[str, deque[Environment]] = {}
         self._busy: dict[tuple[str, str, str], int] = {}  # account, region, function: calls under way
         self._all: set[Environment] = set()
@@ -499,7 +523,7 @@ class Environments:
                     raise Throttled("ConcurrentInvocationLimitExceeded") from None
 
     async def _start(self, row: Row, why: str = "on-demand") -> Environment:
-        environment = Environment(self._platform, self._executor, self._shipper, self._pool, row, why)
+        environment = Environment(self._platform, self._executor, self._shipper, self._pool, self._volumes, row, why)
         self._all.add(environment)
         try:
             await environment.start()

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .environments import Invocation
 
 _BASE = "/2018-06-01/runtime/"
-_MAX_BODY = 8 << 20
+MAX_RESPONSE = 6_291_556
+"""Bytes of an answer that is not streamed."""
+_MAX_ERROR = 1 << 20
+_MAX_READ = 256 << 20  # a larger answer is not even read to its end
 _ACCEPTED = b'{"status":"OK"}\n'
 
 
@@ -44,15 +47,17 @@ class RuntimeApi:
         streams = request.headers.get("lambda-runtime-function-response-mode") == "streaming"
         if streams and request.method == "POST" and len(parts) == 3 and parts[2] == "response":
             return await self._streamed(parts[1], request)
-        body = await request.body.read(_MAX_BODY)
+        if request.method == "POST" and len(parts) == 3 and parts[0] == "invocation" and parts[2] == "response":
+            return await self._whole(parts[1], request)
+        body = await request.body.read(_MAX_ERROR)
         if request.method == "POST" and path == "init/error":
             self.init_error = body
             self.ready.set()
             if self._current is not None and not self._current.outcome.done():
                 self._current.outcome.set_result((body, True))
             return _accepted()
-        if request.method == "POST" and len(parts) == 3 and parts[0] == "invocation":
-            return self._outcome(parts[1], parts[2], body)
+        if request.method == "POST" and len(parts) == 3 and parts[0] == "invocation" and parts[2] == "error":
+            return self._outcome(parts[1], body, True)
         return Response(404, {"Content-Type": "application/json"}, b'{"errorMessage":"no such path"}')
 
     async def _next(self) -> Response:
@@ -76,7 +81,7 @@ class RuntimeApi:
         if call is None or call.request_id != request_id or call.outcome.done():
             return _refused()
         whole: list[bytes] = []
-        size, limit = 0, _MAX_BODY if call.stream is None else MAX_STREAMED
+        size, limit = 0, MAX_RESPONSE if call.stream is None else MAX_STREAMED
         if call.stream is not None:
             call.stream.begin(request.headers.get("content-type", ""))
         async for piece in request.body:
@@ -84,9 +89,7 @@ class RuntimeApi:
             if call.outcome.done():  # its time is over
                 return _refused()
             if size > limit:
-                text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
-                fault = json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text})
-                call.outcome.set_result((fault.encode(), True))
+                call.outcome.set_result((_too_large(limit), True))
                 return _refused()
             if call.stream is not None:
                 await call.stream.put(piece)
@@ -96,12 +99,33 @@ class RuntimeApi:
             call.outcome.set_result((b"".join(whole), False))
         return _accepted()
 
-    def _outcome(self, request_id: str, what: str, body: bytes) -> Response:
+    async def _whole(self, request_id: str, request: Request) -> Response:
+        """A response in one piece. One that is too large is read all the same: the process can take another call."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in request.body:
+            size += len(piece)
+            if size <= MAX_RESPONSE:
+                pieces.append(piece)
+            elif size > _MAX_READ:
+                break
+            else:
+                pieces.clear()
+        if size > MAX_RESPONSE:
+            return self._outcome(request_id, _too_large(MAX_RESPONSE), True)
+        return self._outcome(request_id, b"".join(pieces), False)
+
+    def _outcome(self, request_id: str, body: bytes, failed: bool) -> Response:
         call = self._current
-        if call is None or call.request_id != request_id or call.outcome.done() or what not in ("response", "error"):
+        if call is None or call.request_id != request_id or call.outcome.done():
             return _refused()
-        call.outcome.set_result((body, what == "error"))
+        call.outcome.set_result((body, failed))
         return _accepted()
+
+
+def _too_large(limit: int) -> bytes:
+    text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    return json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text}).encode()
 
 
 def _refused() -> Response:

@@ -23,6 +23,7 @@ from ...executors import accelerators
 from ...executors.archives import ArchiveError, unpack
 from ...executors.local import uid_of
 from ...executors.spec import Mount, ProcessSpec
+from ...executors.volumes import MARGIN
 from ...provider.platform import Platform
 from ...runtimes.container import SETTINGS, socket_folder
 from ...serving import frames
@@ -38,6 +39,7 @@ from .runtime_environment import base_environment, container_environment
 
 Json = dict[str, Any]
 _SECONDS = 10 * 365 * 86400.0
+_DEFAULT_VOLUME_GB = 30
 
 
 class ArtifactError(Exception):
@@ -89,6 +91,7 @@ def new(number: int, config: Row, models: dict[str, Row]) -> Json:
             "Serverless": v.get("ServerlessConfig"),
             "Weight": v["InitialVariantWeight"],
             "StartupSeconds": v.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+            "VolumeSizeInGB": v.get("VolumeSizeInGB"),
             "Routing": (v.get("RoutingConfig") or {}).get("RoutingStrategy"),
             "Prefix": (v.get("RoutingConfig") or {}).get("PrefixAwareRoutingConfig"),
             "Shadow": v in shadows,
@@ -431,6 +434,8 @@ def process(platform: Platform, row: Row, fleet: Json, slot: Slot) -> ProcessSpe
         hostname=f"{variant['VariantName']}-{slot.index}{f'-{slot.part}' if slot.part else ''}".lower(),
         network=not variant["Isolated"],
         memory_bytes=memory(variant),
+        processes=platform.settings.job_processes,
+        disk_bytes=volume_bytes(variant) + MARGIN,
         uid=uid_of(f"ep-{row.uid}"),
     )
 
@@ -471,7 +476,14 @@ def _container(platform: Platform, row: Row, fleet: Json, slot: Slot, image: own
         image=str(image.files),
         network=False,
         memory_bytes=memory(variant),
+        processes=platform.settings.job_processes,
+        disk_bytes=volume_bytes(variant) + MARGIN,
     )  # fmt: skip
+
+
+def volume_bytes(variant: Json) -> int:
+    """Return the bytes that an instance of a variant may write."""
+    return int(variant.get("VolumeSizeInGB") or _DEFAULT_VOLUME_GB) << 30
 
 
 def ping(path: Path, timeout: float = 2.0) -> bool:

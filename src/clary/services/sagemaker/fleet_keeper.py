@@ -11,6 +11,7 @@ from ...clock import now
 from ...control.shipping import Shipper
 from ...executors import files
 from ...executors.local import LocalExecutor, Sight, explain
+from ...executors.volumes import Volume, Volumes, full
 from ...provider.platform import Platform
 from ...store.logs import StreamKey
 from ...store.rows import Row
@@ -45,6 +46,7 @@ class Keeper:
         self._watcher = watcher
         self._log_group = log_group
         self._subject = subject
+        self._volumes = Volumes()
 
     async def tend(self, row: Row, fleet: Json, heal: bool) -> tuple[Json, str, float | None]:
         """Start what is missing, ping what starts, replace what died (``heal``) or say why it did."""
@@ -98,7 +100,9 @@ class Keeper:
         tail = last_exception(files.read_text_tail(slot.folder / "log", 16 << 10))
         if tail:
             text += f" Its last words: {tail}"
-        if sight is not None and sight.state == "exited":
+        if found := full(slot.folder):
+            text += f" (No space left on device: it wrote {found / 2**30:.2f} GiB)"
+        elif sight is not None and sight.state == "exited":
             text += f" ({explain(sight.code, sight.out_of_memory)})"
         elif sight is not None:
             text += " (its process was killed from outside)"
@@ -117,12 +121,17 @@ class Keeper:
 
     async def _follow(self, row: Row, fleet: Json, slot: fleets.Slot) -> None:
         stream = fleets.log_stream(row, fleet, slot)
+        if not self._volumes.watches(str(slot.folder)):
+            self._volumes.watch(
+                str(slot.folder), [Volume(slot.folder, (slot.folder,), fleets.volume_bytes(slot.variant))]
+            )
         await self._shipper.follow(
             slot.folder / "log", StreamKey(row.account, row.region, self._log_group(row), stream)
         )
 
     async def _replace(self, row: Row, fleet: Json, slot: fleets.Slot, state: Json) -> Json:
         """A new process in a dead one's place; one that dies quickly again waits longer each time."""
+        self._volumes.forget(str(slot.folder))
         await self._shipper.drain(slot.folder / "log")
         await asyncio.to_thread(self._executor.sweep, slot.folder)
         quick = now() - state["since"] < _QUICK_DEATH
@@ -144,6 +153,8 @@ class Keeper:
                 ended = False
             else:
                 await self._shipper.drain(slot.folder / "log")
+        for slot in fleets.slots(self._platform, row, fleet) if ended else ():
+            self._volumes.forget(str(slot.folder))
         if ended and fleet.get("partial"):  # the others of its folder go on
             for slot in fleets.slots(self._platform, row, fleet):
                 await asyncio.to_thread(self._executor.sweep, slot.folder)

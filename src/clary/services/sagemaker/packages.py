@@ -19,6 +19,7 @@ from ...control.activities import Cancelled
 from ...executors import files
 from ...executors.local import LocalExecutor, explain, uid_of
 from ...executors.spec import Mount, ProcessSpec
+from ...executors.volumes import Volume, Volumes, full
 from ...locks import Turns
 from ...provider.platform import Platform
 from ...runtimes.packages import CACHE, CODE, TARGET
@@ -30,6 +31,7 @@ NOTE = "packages"  # in a folder of a job or fleet: the digest of the environmen
 _LOOK_SECONDS = 0.05
 _MAX_SECONDS = 3600.0
 _MAX_BYTES = 1 << 20
+_MAX_INSTALLED = 30 << 30
 _PASSED = (
     "UV_",
     "PIP_INDEX_URL",
@@ -42,6 +44,7 @@ _PASSED = (
 )
 _TO_UV = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_FIND_LINKS": "UV_FIND_LINKS"}
 _turns = Turns()
+_volumes = Volumes()
 
 
 class PackagesError(Exception):
@@ -153,6 +156,7 @@ def _make(
             os.chown(each, uid, uid)
     _show(code)
     executor.start(_installer(platform, code, process, network, uid, more))
+    _volumes.watch(digest, [Volume(process, (process,), _MAX_INSTALLED)])
     try:
         code_of_exit = _wait(executor, process, cancel)
         log = files.read_text_tail(process / "log", 1 << 20)
@@ -163,6 +167,7 @@ def _make(
         os.rename(target, folder(platform, digest))
         return log
     finally:
+        _volumes.forget(digest)
         executor.sweep(process.parent)
 
 
@@ -195,6 +200,8 @@ def _installer(
         ),
         network=network,
         uid=uid,
+        processes=platform.settings.job_processes,
+        disk_bytes=_MAX_INSTALLED,
     )  # fmt: skip
 
 
@@ -209,6 +216,11 @@ def _wait(executor: LocalExecutor, process: Path, cancel: threading.Event) -> in
         if cancel.wait(_LOOK_SECONDS):
             raise Cancelled
         waited += _LOOK_SECONDS
+        if (found := full(process)) > 0:
+            raise PackagesError(
+                f"ClientError: No space left on device: the packages of {FILE} take more than {_MAX_INSTALLED >> 30} GiB "
+                f"({found / 2**30:.2f} GiB were found)."
+            )
         if waited > _MAX_SECONDS:
             raise PackagesError(f"AlgorithmError: {FILE} was not installed within {_MAX_SECONDS:.0f} seconds.")
 

@@ -12,6 +12,7 @@ from ....executors import accelerators
 from ....executors.image_root import FIRST_ID
 from ....executors.local import uid_of
 from ....executors.spec import Mount, ProcessSpec
+from ....executors.volumes import MARGIN
 from ....provider.platform import Platform
 from ....settings import Settings
 from ....store.rows import Row
@@ -22,6 +23,7 @@ from ..runtime_environment import base_environment, container_environment
 
 Json = dict[str, Any]
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
+_DEFAULT_VOLUME_GB = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,16 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         directory="/" if way.get("call") == runtime.train else "/opt/ml/code",
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
+        processes=platform.settings.job_processes,
+        disk_bytes=volume_bytes(row) + MARGIN,
         uid=uid_of(run_id(row)),
     )
+
+
+def volume_bytes(row: Row) -> int:
+    """Return the bytes that each instance of a job may hold on its volume."""
+    resources = row.spec.get("ResourceConfig") or {}
+    return int(resources.get("VolumeSizeInGB") or _DEFAULT_VOLUME_GB) << 30
 
 
 def _seconds(row: Row) -> float:
@@ -228,6 +238,8 @@ def _container(platform: Platform, row: Row, all_hosts: list[Host], host: Host, 
         user=image.user,
         network=not row.spec.get("EnableNetworkIsolation", False) or len(all_hosts) > 1,
         memory_bytes=memory_limit(host.instance_type),
+        processes=platform.settings.job_processes,
+        disk_bytes=volume_bytes(row) + MARGIN,
     )
 
 

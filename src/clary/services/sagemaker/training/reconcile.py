@@ -14,6 +14,7 @@ from ....control.loop import Outcome
 from ....control.shipping import Shipper
 from ....executors import files
 from ....executors.local import STOPPED, LocalExecutor, Sight, explain
+from ....executors.volumes import Volumes
 from ....provider.platform import Platform
 from ....store.logs import StreamKey
 from ....store.rows import Key, Row
@@ -51,7 +52,7 @@ class TrainingReconciler:
         self._shipper = shipper
         self._watcher = watcher
         self._ledger: Ledger | None = None
-        self._volumes = volume.Volumes()
+        self._volumes = Volumes()
         self._wake = wake
 
     async def reconcile(self, row: Row) -> Outcome:
@@ -240,7 +241,7 @@ class TrainingReconciler:
         for host in all_hosts:
             key = StreamKey(row.account, row.region, LOG_GROUP, contract.log_stream(row, host))
             await self._shipper.follow(host.folder / "log", key)
-        self._volumes.watch(row, all_hosts)
+        self._volumes.watch(row.uid, volume.of_hosts(row, all_hosts))
         if row.spec.get("CheckpointConfig"):
             self._activities.start(f"{row.uid}:checkpoints", lambda cancel: self._mirror(row, all_hosts, cancel))
 
@@ -254,7 +255,7 @@ class TrainingReconciler:
         for host in all_hosts:  # of several hosts one may have failed while the others still run
             await asyncio.to_thread(self._executor.kill, host.folder)
         self._activities.forget(f"{row.uid}:checkpoints")
-        self._volumes.forget(row)
+        self._volumes.forget(row.uid)
         await self._drain(row, all_hosts)
         keep = job.verdict is not None and job.verdict.phase != "Failed"
         self._activities.start(f"{row.uid}:outputs", lambda cancel: outputs.upload(self._platform, row, keep, cancel))
@@ -264,7 +265,7 @@ class TrainingReconciler:
         for host in all_hosts:
             await asyncio.to_thread(self._executor.kill, host.folder)
         self._activities.forget(f"{row.uid}:checkpoints")
-        self._volumes.forget(row)
+        self._volumes.forget(row.uid)
         await self._drain(row, all_hosts)
         if row.spec.get("CheckpointConfig"):
             for host in all_hosts:
@@ -281,7 +282,7 @@ class TrainingReconciler:
                 await self._shipper.drain(host.folder / "log")
 
     async def _sweep(self, row: Row, all_hosts: list[contract.Host]) -> None:
-        self._volumes.forget(row)
+        self._volumes.forget(row.uid)
         for part in ("inputs", "outputs", "checkpoints"):
             self._activities.forget(f"{row.uid}:{part}")
         root = all_hosts[0].folder.parent
