@@ -50,6 +50,10 @@ cdef inline void _put(Sha *sha, bytes text) noexcept:
     _add(sha, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
+cdef inline bint _of_the_service(bytes name) noexcept:
+    return PyBytes_GET_SIZE(name) >= 6 and memcmp(PyBytes_AS_STRING(name), b"x-amz-", 6) == 0
+
+
 cdef void _hexadecimal(Sha *sha, char *text) noexcept:
     """The end of a hash, as 64 characters."""
     cdef unsigned char digest[32]
@@ -84,13 +88,19 @@ cdef class Signer:
         bytes date not None,
         bytes scope not None,
         bytes body not None,
-    ) -> bytes:
-        """The signature, in hex, of a POST to a canonical path and query; KeyError for a signed header that is missing."""
+    ) -> bytes | None:
+        """The signature, in hex, of a POST to a canonical path and query; KeyError for a signed header that is missing.
+
+        None where a header of the service (``x-amz-…``) is present and not among the signed ones.
+        """
         cdef Sha sha
         cdef char text[64]
         cdef unsigned char digest[32]
         cdef char body_text[64]
         cdef bytes name
+        for name in headers:
+            if _of_the_service(name) and name not in names:
+                return None
         _begin(&sha)
         _put(&sha, body)
         _hexadecimal(&sha, body_text)
@@ -119,12 +129,3 @@ cdef class Signer:
         _add(&sha, digest, 32)
         _hexadecimal(&sha, text)
         return PyBytes_FromStringAndSize(text, 64)
-
-
-def unsigned(dict headers not None, tuple names not None) -> bytes | None:
-    """A header of the service that is present and not among the signed ones; None if there is none."""
-    cdef bytes name
-    for name in headers:
-        if PyBytes_GET_SIZE(name) >= 6 and memcmp(PyBytes_AS_STRING(name), b"x-amz-", 6) == 0 and name not in names:
-            return name
-    return None

@@ -83,8 +83,13 @@ class _Signer:
         date: bytes,
         scope: bytes,
         body: bytes,
-    ) -> bytes:
-        """The signature, in hex, of a POST to a canonical path and query; KeyError for a signed header that is missing."""
+    ) -> bytes | None:
+        """Return the signature, in hex, of a POST to a canonical path and query; None if ``_unsigned`` finds a header.
+
+        Raises KeyError for a signed header that is missing.
+        """
+        if _unsigned(headers, names) is not None:
+            return None
         first, second = self._inner.copy(), self._outer.copy()
         first.update(_to_sign(_canonical(path, names, headers, signed, body), date, scope))
         second.update(first.digest())
@@ -110,6 +115,11 @@ def _unsigned(headers: dict[bytes, bytes], names: tuple[bytes, ...]) -> bytes | 
     return None
 
 
+def _refuse_unsigned(name: bytes) -> NoReturn:
+    text = f"'{name.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization."
+    raise Denied("InvalidSignatureException", text)
+
+
 class Authenticator:
     """Checks requests against one table."""
 
@@ -119,7 +129,6 @@ class Authenticator:
         self._secrets = {k.id: k for k in table.keys}
         native = load("signatures")
         self._signer: Any = native.Signer if native is not None and native.AVAILABLE else _Signer
-        self._unsigned: Any = native.unsigned if native is not None else _unsigned
         self._sites = Sites(table.hosts)
         self._keys: dict[tuple[bytes, bytes | None], _Key] = {}
         self._times: dict[bytes, int] = {}
@@ -127,11 +136,11 @@ class Authenticator:
 
     def check_head(self, headers: dict[bytes, bytes]) -> None:
         """Raise Denied for a request that no body can make valid, before its body is read."""
-        if not self._table.open:
-            self._claim(headers)
+        if not self._table.open and (missing := _unsigned(headers, self._claim(headers).names)) is not None:
+            _refuse_unsigned(missing)
 
     def _claim(self, headers: dict[bytes, bytes]) -> _Claim:
-        """Check key, time, scope and signed headers: all of a signature but the signature itself."""
+        """Check key, time and scope: what the head alone decides."""
         authorization = headers.get(b"authorization")
         if authorization is None:
             raise Denied("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -146,11 +155,6 @@ class Authenticator:
                 "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
             )
         self._check_time(date, claim.key)
-        if (missing := self._unsigned(headers, claim.names)) is not None:
-            raise Denied(
-                "InvalidSignatureException",
-                f"'{missing.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.",
-            )
         return claim
 
     def check(self, path: bytes, headers: dict[bytes, bytes], body: bytes) -> Principal:
@@ -163,6 +167,8 @@ class Authenticator:
             expected = key.signer.signature(path, names, headers, signed, date, key.scope, body)
         except KeyError as error:
             raise Denied("IncompleteSignatureException", f"The signed header {error} is not in the request.") from None
+        if expected is None:
+            _refuse_unsigned(_unsigned(headers, names) or b"")
         if not hmac.compare_digest(expected, headers[b"authorization"][claim.length :]):
             self._wrong(_canonical(path, names, headers, signed, body), date, key.scope, headers)
         return key.principal
