@@ -64,6 +64,18 @@ def login(platform: Platform) -> tuple[str, str]:
     return user, password
 
 
+def test_a_sessions_token_is_no_password(platform: Platform) -> None:
+    """Presigned URLs show the token of the session that signed them; it must not open the registry."""
+    session = json.loads((platform.home / "run" / "session.json").read_text())
+    forged = base64.b64encode(json.dumps({"payload": session["SessionToken"], "region": "us-east-1"}).encode()).decode()
+    for password in (forged, session["SessionToken"], "[" * 10_000):
+        headers = urllib3.make_headers(basic_auth=f"AWS:{password}")
+        answer = urllib3.PoolManager().request("GET", f"http://127.0.0.1:{platform.port}/v2/", headers=headers)
+        assert answer.status == 401
+    headers = urllib3.make_headers(basic_auth=":".join(login(platform)))
+    assert urllib3.PoolManager().request("GET", f"http://127.0.0.1:{platform.port}/v2/", headers=headers).status == 200
+
+
 class Pusher:
     """The registry's API by hand."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from ...clock import now
@@ -12,6 +11,7 @@ from ...provider.errors import AwsError, coded
 from ...store.image_blobs import ImageBlobs, ImageStores
 from ...store.rows import Row
 from .manifests import Refused, digest_of, keep, locate
+from .registry import password as registry_password
 from .repositories import address, ecr, find, image_rows, page, where
 
 Json = dict[str, Any]
@@ -26,9 +26,7 @@ def _blobs(ctx: Context) -> ImageBlobs:
 @ecr.operation
 def get_authorization_token(ctx: Context, request: Json) -> Json:
     """The user ``AWS`` and a password for twelve hours, as ``docker login`` takes them."""
-    caller = ctx.caller
-    _, token = ctx.platform.keyring.session(ctx.account, caller.arn, caller.user_id, caller.kind, _PASSWORD_SECONDS)
-    password = base64.b64encode(json.dumps({"payload": token, "region": ctx.region}).encode()).decode()
+    password = registry_password(ctx.platform, ctx.account, ctx.region, now() + _PASSWORD_SECONDS)
     data = {
         "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
         "expiresAt": now() + _PASSWORD_SECONDS,

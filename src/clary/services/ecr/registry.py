@@ -19,6 +19,7 @@ from ...store.database import Transaction
 from ...store.image_blobs import DIGEST, ImageBlobs, ImageStores, NoSuchUpload, WrongDigest
 from ...store.rows import Row
 from ...web import FileSlice, FileSlices, Request, Response
+from ..sealing import Foreign, seal, unseal
 from .manifests import MAX_MANIFEST, Refused, digest_of, keep, locate
 from .repositories import REPOSITORY, image_rows
 
@@ -27,8 +28,14 @@ _HOST = re.compile(r"^(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.")
 _PATH = re.compile(
     r"^/v2/(?P<name>[a-z0-9._/-]+)/(?P<what>blobs|manifests|tags)/(?P<rest>[A-Za-z0-9_.:-]+(?:/[A-Za-z0-9-]*)?)$"
 )
+_PURPOSE = "registry password"
 _WRITTEN_BYTES = 4 << 20
 _JSON = {"Content-Type": "application/json", "Docker-Distribution-Api-Version": "registry/2.0"}
+
+
+def password(platform: Platform, account: str, region: str, expires: float) -> str:
+    """Return what `docker login` takes for an account's registry. It is sealed for that alone: no session's token is one."""
+    return seal(platform, _PURPOSE, f"{account} {region} {expires:.0f}".encode())
 
 
 def is_registry(request: Request) -> bool:
@@ -94,19 +101,17 @@ class Registry:
                 401, "UNAUTHORIZED", "Not Authorized: log in as AWS with the password of `aws ecr get-login-password`"
             )
         try:
-            user, _, password = base64.b64decode(given[6:]).decode().partition(":")
-            sealed = json.loads(base64.b64decode(password))
-            credential = self._platform.keyring.seal.open(sealed["payload"])
-            region = str(sealed["region"])
-        except (ValueError, KeyError, TypeError):
-            user, credential, region = "", None, ""
-        if user != "AWS" or credential is None:
+            user, _, sealed = base64.b64decode(given[6:]).decode().partition(":")
+            account, region, expires = unseal(self._platform, _PURPOSE, sealed).decode().split(" ")
+        except (ValueError, Foreign):
+            raise _Fault(401, "UNAUTHORIZED", "Not Authorized") from None
+        if user != "AWS":
             raise _Fault(401, "UNAUTHORIZED", "Not Authorized")
-        if credential.expires is not None and credential.expires < time.time():
+        if float(expires) < time.time():
             raise _Fault(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
-        if named and named["account"] != credential.account:
+        if named and named["account"] != account:
             raise _Fault(403, "DENIED", f"The password is not one of account {named['account']}")
-        return credential.account, named["region"] if named else region
+        return account, named["region"] if named else region
 
     def _repository(self, tx: Transaction, account: str, region: str, name: str) -> Row:
         row = tx.rows.get(REPOSITORY, account, region, name)
