@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import resource
@@ -18,6 +19,8 @@ import pytest
 
 from clary.admission import victims
 from clary.gateway.bodies import Bodies
+from clary.serving.meter import Meters
+from clary.serving.sessions import Sessions
 from clary.web import Connection, Connections, Limits, Request, Response, serving
 from clary.web.message import Body, Budget, Overloaded
 from tests.platform import CLARY, Platform, until
@@ -83,6 +86,11 @@ def test_the_number_of_headers_is_bounded(platform: Platform, request_: bytes) -
     assert statuses(everything(platform, request_.replace(b"\r\n\r\n", b"\r\n" + many + b"\r\n", 1))) == [b"431"]
 
 
+def last(request: bytes) -> bytes:
+    """A request after which the connection is closed."""
+    return request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+
+
 def open_files(pid: int) -> int:
     """How many descriptors a process has."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -134,10 +142,8 @@ def test_a_crowd_of_connections_shuts_nobody_out(cramped: Platform, many_files: 
             connection = crowd.enter_context(connect(cramped))
             with contextlib.suppress(OSError):
                 connection.sendall(sent)
-        assert statuses(everything(cramped, HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))) == [b"200"]
-        assert statuses(everything(cramped, INVOKE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))) == [
-            b"403"
-        ]
+        assert statuses(everything(cramped, last(HEALTH))) == [b"200"]
+        assert statuses(everything(cramped, last(INVOKE))) == [b"403"]
         assert cramped.client("sagemaker").list_models()["Models"] == []
     assert (cramped.pids("clary.serving"), cramped.pids("clary.server")) == (front, control)
 
@@ -247,3 +253,40 @@ def test_the_front_outlives_a_flood(cramped: Platform, many_files: None) -> None
             crowd.enter_context(connect(cramped))
     until(lambda: open_files(front) < 200, what="the closed connections are forgotten")
     assert cramped.pids("clary.serving") == [front]
+
+
+def test_the_front_outlives_a_disk_that_takes_nothing(cramped: Platform) -> None:
+    front = cramped.pids("clary.serving")
+    figures = cramped.home / "run" / "front.metrics"
+    until(figures.exists, what="the front writes its figures down")
+    figures.unlink()
+    figures.mkdir()
+    until(lambda: "could not be written down" in cramped.log(), what="the front says so")
+    assert statuses(everything(cramped, last(INVOKE))) == [b"403"]
+    figures.rmdir()
+    until(figures.is_file, what="the figures are written again")
+    assert cramped.pids("clary.serving") == front
+
+
+def test_counts_are_kept_until_they_can_be_written_down(tmp_path: Path) -> None:
+    meters = Meters(tmp_path / "metrics")
+    (tmp_path / "metrics").touch()
+    key = ("1", "us-east-1", "e", "v", "", "")
+    meters.of(key).answered(200, 1, 0.01, 0.001)
+    with pytest.raises(OSError, match="metrics"):
+        meters.hand_over()
+    (tmp_path / "metrics").unlink()
+    meters.of(key).answered(200, 1, 0.01, 0.001)
+    meters.hand_over()
+    (written,) = (tmp_path / "metrics").iterdir()
+    assert json.loads(written.read_bytes())[0]["invocations"] == 2
+
+
+def test_a_session_works_though_it_cannot_be_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "sessions.jsonl"
+    sessions = Sessions(path)
+    sessions.begin("e", b"one", "replica-1")
+    assert sessions.find("e", b"one") == "replica-1"
+    path.parent.mkdir()
+    sessions.begin("e", b"two", "replica-2")
+    assert [Sessions(path).find("e", name) for name in (b"one", b"two")] == ["replica-1", "replica-2"]
