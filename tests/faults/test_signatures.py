@@ -201,3 +201,12 @@ def test_a_body_that_was_hashed_before_signing_is_compared(platform: Platform) -
     signed = sign(platform, headers, b"{}")
     assert ask(platform, "POST", "/", signed, b"{}")[0] == 200
     assert ask(platform, "POST", "/", signed, b'{"MaxResults":1}')[0] == 400
+
+
+def test_a_path_is_read_as_it_is_signed(platform: Platform, name: str) -> None:
+    """A signature covers the path without its dots, so a stranger may add some to a request that was seen."""
+    functions = "/2015-03-31/functions"
+    signed = sign(platform, {}, service="lambda", path=f"{functions}/{name}", method="GET")
+    for path in (f"{functions}/{name}", f"{functions}/other/../{name}", f"/x/..//{functions}/./{name}"):
+        status, text, _ = ask(platform, "GET", path, signed)
+        assert (status, f"function:{name}" in text) == (404, True), (path, text)

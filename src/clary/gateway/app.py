@@ -28,6 +28,7 @@ from ..wire.message import Request as WireRequest
 from ..wire.message import Response as WireResponse
 from ..wire.model import Operation
 from ..wire.protocols import Protocol
+from ..wire.signature import normal_path
 from . import dispatch
 from .bodies import Bodies
 from .identity import Audience, Authenticator, Proof, permit
@@ -95,6 +96,8 @@ class Gateway:
         """A request for an API that somebody deployed."""
 
         def signed(request: Request, body: bytes) -> Caller:
+            if normal_path(request.path) != request.path:  # the API reads it as it came, and another one is signed
+                raise coded("InvalidSignatureException", "The path has empty, '.' or '..' segments.", 403)
             return self._authenticator.check(request, Audience(api.service, "rest-json"), body).caller
 
         try:
@@ -214,6 +217,8 @@ class Gateway:
 
     def _wire_request(self, request: Request, found: Route) -> WireRequest:
         path = request.path
+        if found.service != "s3":
+            path = normal_path(path)  # as it is signed: no other spelling of it may name another resource
         if found.bucket:
             path = f"/{found.bucket}{path}"
             request.context["v2-resource"] = path

@@ -204,6 +204,13 @@ def canonical_path(path: str, service: str) -> str:
     """S3's path is taken as sent, encoded once; every other service's is normalised and encoded again."""
     if service == "s3":
         return quote(path, "/%" + _SAFE, errors="surrogateescape") or "/"
+    return quote(normal_path(path), "/" + _SAFE)
+
+
+def normal_path(path: str) -> str:
+    """Return a path without empty, ``.`` and ``..`` segments: what is signed for every service but S3."""
+    if "//" not in path and "/." not in path and path.startswith("/"):
+        return path
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -211,8 +218,7 @@ def canonical_path(path: str, service: str) -> str:
                 parts.pop()
         elif part and part != ".":
             parts.append(part)
-    text = "/" + "/".join(parts) + ("/" if parts and path.endswith("/") else "")
-    return quote(text, "/" + _SAFE)
+    return "/" + "/".join(parts) + ("/" if parts and path.endswith("/") else "")
 
 
 def canonical_request(
