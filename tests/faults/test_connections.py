@@ -11,7 +11,7 @@ import resource
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,13 +51,34 @@ def statuses(answer: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)
 
 
+def signed_call(platform: Platform) -> bytes:
+    """A prediction that is signed, of an endpoint that does not exist."""
+    headers = sign(platform, {"Content-Type": "text/csv"}, b"1", path="/endpoints/none/invocations")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": "1"}.items())
+    return f"POST /endpoints/none/invocations HTTP/1.1\r\n{lines}\r\n1".encode()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "status"),
+    [
+        (lambda call: call.replace(b"Host:", b"Host: a\r\nhost:"), b"400"),
+        (lambda call: call.replace(b"Host:", b"X: 1\r\n" * 300 + b"Host:"), b"431"),
+        (lambda call: call.replace(b"Content-Length: 1", b"Content-Length: 99000000"), b"413"),
+        (lambda call: call.replace(b"Credential=", b"Credential=A"), b"403"),
+        (lambda call: call.replace(b"/invocations", b"/invocations" + b"?" + b"a" * 70_000), b"414"),
+    ],
+)
+def test_a_pipelined_request_is_refused_in_its_turn(
+    platform: Platform, spoilt: Callable[[bytes], bytes], status: bytes
+) -> None:
+    call = signed_call(platform)
+    assert statuses(everything(platform, call + call + spoilt(call) + call)) == [b"400", b"400", status]
+
+
 @pytest.mark.parametrize("stray", [b"\0", b"GET\r\n\r\n", b"}{\r\n"])
 def test_a_request_before_stray_bytes_is_answered(platform: Platform, stray: bytes) -> None:
     assert statuses(everything(platform, HEALTH + stray)) == [b"200", b"400"]
-    headers = sign(platform, {"Content-Type": "text/csv"}, b"1", path="/endpoints/none/invocations")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": "1"}.items())
-    call = f"POST /endpoints/none/invocations HTTP/1.1\r\n{lines}\r\n1".encode()
-    answer = everything(platform, call + stray)
+    answer = everything(platform, signed_call(platform) + stray)
     assert statuses(answer) == [b"400", b"400"]
     assert answer.index(b"Endpoint none of account") < answer.index(b"not well-formed HTTP")
 

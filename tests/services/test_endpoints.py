@@ -499,7 +499,12 @@ def test_large_bodies_do_not_hold_up_small_ones(sqlite_platform: Platform, name:
     assert predict(sqlite_platform, name, many) == expected * 12
 
 
-def test_a_client_that_asks_on_without_reading_gets_every_answer(sqlite_platform: Platform, name: str) -> None:
+@pytest.mark.parametrize(
+    ("behind", "status"), [(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 421), (b"\0", 400)], ids=["not the front's", "stray"]
+)
+def test_a_client_that_asks_on_without_reading_gets_every_answer(
+    sqlite_platform: Platform, name: str, behind: bytes, status: int
+) -> None:
     """Requests behind each other on one connection; what is not read yet holds up those that follow, and nothing else."""
     sqlite_platform.client("s3").create_bucket(Bucket=name)
     code = b"""
@@ -523,7 +528,7 @@ def transform_fn(model, body, content_type, accept):
         lines = "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
         head = f"POST /endpoints/{name}/invocations HTTP/1.1\r\nHost: {parts.netloc}\r\n{lines}"
         asked += f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    asked += b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"  # not the front's; it is refused in its turn
+    asked += behind  # refused in its turn
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         connection.sendall(asked)
         runtime = sqlite_platform.client("sagemaker-runtime")
@@ -535,7 +540,7 @@ def transform_fn(model, body, content_type, accept):
             head = b"".join(iter(answers.readline, b"\r\n"))
             assert head.startswith(b"HTTP/1.1 200 ") and f"Content-Length: {8 << 20}".encode() in head
             assert answers.read(8 << 20) == letter * (8 << 20)
-        assert answers.read().startswith(b"HTTP/1.1 421 ")
+        assert answers.read().startswith(b"HTTP/1.1 %d " % status)
     sqlite_platform.client("sagemaker").delete_endpoint(EndpointName=name)
 
 
