@@ -8,9 +8,12 @@ import logging
 from collections.abc import AsyncIterator
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from . import bootstrap
+from . import bootstrap, litter
 from .clock import now
+from .control.chores import repeated
+from .provider import once
 from .provider.platform import Platform
 from .services.ecr import manifests
 from .services.sagemaker import own_images, packages
@@ -33,21 +36,40 @@ from .store.schema import (
 log = logging.getLogger(__name__)
 
 _METRIC_SECONDS = 15 * 86400.0
+_CALL_SECONDS = 86400.0
 _JOBS = ("TrainingJob", "TransformJob")
 _EVERY_SECONDS = 3600.0
 _GRACE_SECONDS = 3600.0  # a blob is written before the row that refers to it
+
+
+def _tidy_up_after_the_last(platform: Platform, began: float) -> None:
+    """Remove what a control that died before a moment was making or removing in the folder of runs."""
+    for path in (platform.settings.folder / "runs").glob(".*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < began:
+                litter.remove(path)
+
+
+def _tidy(platform: Platform) -> None:
+    """Remove what faults of the machine have left."""
+    litter.remove_waiting()
+    platform.objects.settle()
 
 
 @contextlib.asynccontextmanager
 async def running(platform: Platform) -> AsyncIterator[None]:
     """Do the chores while the block runs."""
 
+    began = now()
+
     async def work() -> None:
+        await asyncio.to_thread(_tidy_up_after_the_last, platform, began)
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SQLAlchemyError):
                 session = platform.settings.folder / "run" / "session.json"
                 await asyncio.to_thread(bootstrap.write_session, platform, session)  # its credentials expire
                 await asyncio.to_thread(forget_metrics, platform)
+                await asyncio.to_thread(forget_calls, platform)
                 removed = await asyncio.to_thread(sweep_blobs, platform, _GRACE_SECONDS)
                 if removed:
                     log.info("removed %d blobs that nothing refers to", removed)
@@ -60,7 +82,8 @@ async def running(platform: Platform) -> AsyncIterator[None]:
 
     task = asyncio.create_task(work())
     try:
-        yield
+        async with repeated(1.0, "tidying up", lambda: _tidy(platform)):
+            yield
     finally:
         task.cancel()
 
@@ -71,16 +94,18 @@ def forget_metrics(platform: Platform) -> int:
         return MetricRows(tx.connection).forget_before(now() - _METRIC_SECONDS)
 
 
+def forget_calls(platform: Platform) -> None:
+    """Forget the answers to call tokens that no sender has asked for in a day."""
+    with platform.database.write() as tx:
+        once.forget_before(tx, now() - _CALL_SECONDS)
+
+
 def sweep_blobs(platform: Platform, older_than: float) -> int:
     """Remove blobs of writes that a crash cut off; how many there were."""
     old = list(platform.blobs.older_than(older_than))
     if not old:
         return 0
-    used: set[str] = set()
-    with platform.database.read() as tx:
-        for column in (s3_object.c.blobs, s3_part.c.blobs):
-            for (text,) in tx.connection.execute(select(column)):
-                used.update(s.blob for s in load_segments(text))
+    used = platform.objects.referenced()
     orphans = [b for b in old if b not in used]
     platform.objects.discard(orphans)
     return len(orphans)

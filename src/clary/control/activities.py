@@ -5,15 +5,25 @@ Nothing of it is durable: after a crash it is absent, and its owner starts it ag
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ..faults import is_fault
+
 
 class Cancelled(Exception):
     """The owner no longer wants the result."""
+
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 60.0
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 15.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,20 @@ class Progress:
     state: str  # absent, running, done or failed
     result: Any = None
     error: BaseException | None = None
+
+
+def _patient(work: Callable[[threading.Event], Any], cancel: threading.Event) -> Any:
+    """Do work, which can be begun anew at any time, and again while only faults of the machine are in its way."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for pause in _PAUSES:
+        try:
+            return work(cancel)
+        except Exception as error:
+            if not is_fault(error) or time.monotonic() > deadline or cancel.is_set():
+                raise
+            log.warning("a piece of work is tried again in %.1f s: %s", pause, error)
+            cancel.wait(pause)
+    return work(cancel)
 
 
 class Activities:
@@ -38,7 +62,7 @@ class Activities:
         if name in self._running:
             return
         cancel = threading.Event()
-        future = self._pool.submit(work, cancel)
+        future = self._pool.submit(_patient, work, cancel)
         self._running[name] = (future, cancel)
         future.add_done_callback(lambda _: self._finished(name))
 

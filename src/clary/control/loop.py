@@ -67,6 +67,7 @@ class Engine:
         self._woken: set[Key] = set()
         self._busy: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: list[tuple[Row, str]] = []  # leases that could not be given back
         self.ready = False
 
     def wake(self, key: Key) -> None:
@@ -91,6 +92,7 @@ class Engine:
         while True:
             self._signals.work.clear()
             try:
+                await asyncio.to_thread(self._give_back)
                 claimed, pause = await asyncio.to_thread(self._claim, AT_ONCE - len(self._tasks))
             except Exception:  # the database may be away: the loop itself must live on
                 log.exception("claiming rows failed")
@@ -154,8 +156,10 @@ class Engine:
             raise
         except Exception as error:  # the one place where a fault becomes a retry
             log.exception("reconciling %s %s failed", row.kind, row.name)
-            with contextlib.suppress(Exception):
+            try:
                 await asyncio.to_thread(self._note, row, token, f"{type(error).__name__}: {error}")
+            except Exception:  # noqa: BLE001  # the database may be away, too: the lease is given back when it answers
+                self._held.append((row, token))
         finally:
             keep.cancel()
             self._busy.discard(row.key)
@@ -164,7 +168,10 @@ class Engine:
     async def _renew(self, key: Key, token: str) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            await asyncio.to_thread(self._extend, key, token)
+            try:
+                await asyncio.to_thread(self._extend, key, token)
+            except Exception:  # the database may be away: the next try may come in time
+                log.exception("renewing the lease of %s %s failed", key.kind, key.name)
 
     def _extend(self, key: Key, token: str) -> None:
         with self._database.write() as tx:
@@ -196,6 +203,13 @@ class Engine:
             if self._release(tx.connection, row.key, token) and (fresh := tx.rows.get(*row.key)) is not None:
                 wait = min(60.0, 0.5 * 2**fresh.tries)
                 tx.rows.save(fresh, tries=fresh.tries + 1, note=text, due=now() + wait, modified=fresh.modified)
+
+    def _give_back(self) -> None:
+        """Give back leases of rows whose outcome could not be recorded, so that they are due again."""
+        while self._held:
+            row, token = self._held[-1]
+            self._note(row, token, "the outcome could not be recorded")
+            self._held.pop()
 
     def _release(self, connection: Any, key: Key, token: str) -> bool:
         where = and_(_named(key), resource.c.lease == token)

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 from isal import igzip, isal_zlib
 
+from ..faults import is_fault
+
 _BROKEN: Any = isal_zlib.error  # its types say it were an exception's instance
 MAX_MEMBERS = 200_000
 MAX_UNPACKED = 64 << 30
@@ -47,5 +49,7 @@ def unpack(archive: Path, target: Path) -> None:
     except tarfile.FilterError as error:
         raise ArchiveError(f"it is not safe ({error})") from None
     except (tarfile.TarError, EOFError, OSError, _BROKEN) as error:
+        if is_fault(error):
+            raise
         said = str(error).partition("\n")[0].rstrip(":")  # the rest tells of each way that was tried
         raise ArchiveError(f"it is not a readable .tar.gz archive ({said})") from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from .. import litter
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,9 @@ def read_text_tail(path: Path, limit: int) -> str:
 
 def remove(folder: Path) -> None:
     """Remove a folder and all below it, also folders that their own maker locked (an overlay's work folder is one)."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
+    aside = folder.with_name(f".{folder.name}.{os.urandom(6).hex()}.gone")
+    try:
+        os.rename(folder, aside)
+    except FileNotFoundError:
         return
-    for where, below, _ in os.walk(folder):
-        for path in (os.path.join(where, name) for name in below):
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    litter.remove(aside)

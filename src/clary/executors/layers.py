@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from ..faults import is_fault
 from .archives import ArchiveError, gzipped
 from .image_root import FIRST_ID, IDS
 
@@ -36,6 +37,8 @@ def unpack(layers: Iterable[Path], folder: Path) -> None:
             with _opened(path) as file, tarfile.open(fileobj=file, mode="r|") as packed:
                 _apply(packed, str(folder), owner, bounds)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            if is_fault(error):
+                raise
             raise ArchiveError(f"layer {path.name[:12]} cannot be unpacked: {error}") from None
 
 

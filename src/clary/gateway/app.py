@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
-from sqlalchemy.exc import OperationalError
 
 from ..ids import request_id as new_request_id
 from ..provider.caller import Caller
@@ -33,6 +30,7 @@ from . import dispatch
 from .bodies import Bodies
 from .identity import Audience, Authenticator, Proof, permit
 from .routing import Route, route
+from .unavailable import is_unavailable, unavailable
 from .unserved import unserved
 
 log = logging.getLogger(__name__)
@@ -43,7 +41,6 @@ MAX_ARCHIVE = 70_167_211
 """The same for a function with its archive; AWS's number."""
 
 _HEALTH = frozenset(("/livez", "/readyz", "/version"))
-_EXHAUSTED = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -110,7 +107,10 @@ class Gateway:
             return Response(503, {"Content-Type": "application/json"}, b'{"message":"Service Unavailable"}')
         except Disconnected:
             raise
-        except Exception:  # as in ``answer``: a bug becomes a response
+        except Exception as error:  # as in ``answer``: a bug becomes a response
+            if is_unavailable(error):
+                log.error("a request for API %s failed: %s", api.api, error)
+                return Response(503, {"Content-Type": "application/json"}, b'{"message":"Service Unavailable"}')
             log.exception("a request for API %s failed: %s %s", api.api, request.method, request.path)
             return Response(500, {"Content-Type": "application/json"}, b'{"message":"Internal server error"}')
         return Response(403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
@@ -155,17 +155,13 @@ class Gateway:
             response = self._refuse(call, request_id, _overloaded(call))
         except AwsError as error:
             response = self._refuse(call, request_id, error)
-        except (OperationalError, sqlite3.OperationalError):
-            log.exception("the database did not answer (request %s)", request_id)
-            response = self._refuse(
-                call, request_id, ServiceUnavailable("The database is not available. Please try again.")
-            )
         except Exception as error:  # the one place where a bug becomes a response
-            if (refusal := _exhausted(error)) is None:
+            if is_unavailable(error):
+                log.error("request %s failed: %s", request_id, error)
+                refusal = unavailable(call.provider if call else None)
+            else:
                 log.exception("request %s failed: %s %s", request_id, request.method, request.path)
                 refusal = _bug(request_id)
-            else:
-                log.error("request %s failed: %s", request_id, error)
             response = self._refuse(call, request_id, refusal)
         self._count(call, response.status)
         return response
@@ -296,14 +292,6 @@ def _audience(call: _Call) -> Audience:
 def _most(call: _Call) -> int:
     """Bytes of the largest body that is read whole for an operation."""
     return MAX_ARCHIVE if call.provider.name == "lambda" else MAX_BODY
-
-
-def _exhausted(error: Exception) -> AwsError | None:
-    """Return what is answered for a machine that is out of room; None for every other failure."""
-    if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
-        return None
-    text = f"The platform cannot do this now: {error.strerror}. Please try again when its machine has room."
-    return coded("ServiceUnavailable", text, 503)
 
 
 def _bug(request_id: str) -> AwsError:

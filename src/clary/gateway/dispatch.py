@@ -7,6 +7,7 @@ from typing import Any
 
 from ..clock import now
 from ..provider.context import Context
+from ..provider.once import once
 from ..provider.operation import Bound
 from ..provider.platform import Platform
 from ..store.database import Transaction
@@ -27,7 +28,7 @@ async def call(platform: Platform, bound: Bound, context: Context, params: Json)
 async def _in_transaction(platform: Platform, bound: Bound, context: Context, params: Json) -> Any:
     def work(tx: Transaction) -> Any:
         context.transaction = tx
-        return bound.call(context, params)
+        return bound.call(context, params) if bound.reads else once(context, lambda: bound.call(context, params))
 
     def run() -> Any:
         return platform.database.attempt(work, bound.reads)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import litter
+
 
 class Blobs:
     """A folder of blobs. An id that was returned names a complete file on disk."""
@@ -36,13 +38,16 @@ class Blobs:
         try:
             os.link(self.path(blob), self.path(made))
         except OSError:
-            shutil.copyfile(self.path(blob), self.path(made))
+            try:
+                shutil.copyfile(self.path(blob), self.path(made))
+            except BaseException:
+                self.delete(made)
+                raise
         return made
 
     def delete(self, blob: str) -> None:
         """Remove a blob; one that is gone already is fine."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(blob))
+        litter.remove(self.path(blob))
 
     def folder(self, blob: str) -> Path:
         """The folder a blob lies in, made if need be."""
@@ -72,11 +77,12 @@ class BlobWriter:
     def __init__(self, blobs: Blobs, blob: str):
         self._blobs = blobs
         self.blob = blob
-        self._path = blobs.root / "tmp" / blob
+        self._path = blobs.root / "tmp" / blob  # where the bytes are now
         self._fd = os.open(
             self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644
         )  # jobs may read it; the home folder keeps others out
         self.size = 0
+        self._kept = False
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -90,22 +96,26 @@ class BlobWriter:
         """Make the blob durable and visible; its id."""
         if self._blobs.durable:
             os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
+        self._close()
         folder = self._blobs.folder(self.blob)
         os.rename(self._path, folder / self.blob)
+        self._path = folder / self.blob
         if self._blobs.durable:
             handle = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+        self._kept = True
         return self.blob
 
     def discard(self) -> None:
-        """Drop what was written; harmless after ``commit``."""
+        """Drop what was written, wherever it is; harmless after a ``commit`` that succeeded."""
+        self._close()
+        if not self._kept:
+            litter.remove(self._path)
+
+    def _close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+            fd, self._fd = self._fd, -1
+            os.close(fd)

@@ -34,6 +34,7 @@ class Transaction:
         self.connection = connection
         self.changed: list[Key] = []
         self.after_commit: list[Callable[[], None]] = []
+        self.after_rollback: list[Callable[[BaseException], None]] = []  # removes files that were made for it
         self.rows = Rows(connection, self.changed)
         self.tags = Tags(connection)
         self.direct = Direct(connection.connection.dbapi_connection, connection.dialect)
@@ -61,6 +62,7 @@ class Database:
         No other is open meanwhile, so that what is read stays true until it is written back. On PostgreSQL one that is
         not ``alone`` runs beside others; it locks what it touches.
         """
+        transaction: Transaction | None = None
         if self.sqlite:
             self._writer.acquire()
         try:
@@ -70,6 +72,10 @@ class Database:
                     if alone and not self.sqlite:
                         connection.exec_driver_sql(_WRITER_LOCK)
                     yield transaction
+        except BaseException as error:
+            for undone in transaction.after_rollback if transaction else ():
+                undone(error)
+            raise
         finally:
             if self.sqlite:
                 self._writer.release()

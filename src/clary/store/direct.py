@@ -155,7 +155,7 @@ class SharedCommits:
             self._waiting.put(one)
 
     def _run(self) -> None:
-        connection = self._connect()
+        connection: Any = None
         try:
             while (first := self._waiting.get()) is not None:
                 batch, last = [first], False
@@ -165,15 +165,20 @@ class SharedCommits:
                             last = True
                         else:
                             batch.append(more)
-                with self._writer:
-                    outcomes = _commit(connection, self._dialect, [work for work, _ in batch])
+                try:
+                    with self._writer:
+                        connection = connection or self._connect()
+                        outcomes = _commit(connection, self._dialect, [work for work, _ in batch])
+                except Exception as error:  # noqa: BLE001  # no connection: the callers get the error
+                    outcomes = [(None, error)] * len(batch)
                 futures = [future for _, future in batch]
                 with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
                     futures[0].get_loop().call_soon_threadsafe(self._answer, futures, outcomes)
                 if last:
                     return
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def _answer(self, futures: list[asyncio.Future[Any]], outcomes: list[_Outcome]) -> None:
         self._handed -= len(futures)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from ..streams import joined
 from . import border, object_events
 from .blobs import Blobs
 from .database import Database, Transaction
-from .object import Bucket, Forbidden, NoSuchBucket, NoSuchObject, Object, Segment
+from .object import Bucket, Forbidden, NoSuchBucket, NoSuchObject, Object, Segment, load_segments
 from .object_rows import ObjectRows
+from .schema import s3_object, s3_part
 
+_DOUBT_SECONDS = 60.0  # after which a server has given up a connection that went away
 INLINE = 16 << 10
 """Bytes up to which an object lies in its row: one sync of the disk instead of three, and no file to open."""
 
@@ -25,6 +31,9 @@ class Objects:
     def __init__(self, database: Database, blobs: Blobs):
         self.database = database
         self.blobs = blobs
+        self.doubtful: list[
+            tuple[float, list[str]]
+        ] = []  # blobs whose transactions may have been committed, and since when
 
     def rows(self, tx: Transaction) -> ObjectRows:
         """The objects of a transaction."""
@@ -38,6 +47,37 @@ class Objects:
         """Remove blobs that nothing refers to."""
         for blob in blobs:
             self.blobs.delete(blob)
+
+    def undo(self, blobs: list[str], error: BaseException) -> None:
+        """Remove blobs of a transaction that failed, unless it may be on disk all the same.
+
+        A server that goes away while it commits leaves that open: such blobs are looked at later.
+        """
+        if self.database.sqlite or not isinstance(error, DBAPIError):
+            self.discard(blobs)
+        elif blobs:
+            self.doubtful.append((time.monotonic(), blobs))
+
+    def settle(self, older_than: float = _DOUBT_SECONDS) -> int:
+        """Remove doubtful blobs that no row refers to; how many there were."""
+        due = [entry for entry in self.doubtful if entry[0] <= time.monotonic() - older_than]
+        blobs = {blob for _, found in due for blob in found}
+        if not blobs:
+            return 0
+        orphans = blobs - self.referenced()
+        self.discard(sorted(orphans))
+        for entry in due:
+            self.doubtful.remove(entry)
+        return len(orphans)
+
+    def referenced(self) -> set[str]:
+        """Return the blobs that rows refer to."""
+        used: set[str] = set()
+        with self.database.read() as tx:
+            for column in (s3_object.c.blobs, s3_part.c.blobs):
+                for (text,) in tx.connection.execute(select(column)):
+                    used.update(s.blob for s in load_segments(text))
+        return used
 
     def copy_to(self, found: Object, target: Path) -> None:
         """Write an object's bytes to a new file, sharing them with the blob where the file system can."""
@@ -146,8 +186,8 @@ class AccountObjects:
         meta = {"headers": {"ContentType": content_type}}
         try:
             return self.store(Object(bucket, key, digest.hexdigest(), size, segments, meta, data=inline))
-        except BaseException:
-            self._objects.discard([s.blob for s in segments])
+        except BaseException as error:
+            self._objects.undo([s.blob for s in segments], error)
             raise
 
     def store(self, new: Object) -> Object:

@@ -37,6 +37,7 @@ class Work:
     type: str = ""  # as the template says it
     before: Json = field(default_factory=dict)  # the attributes that it has
     stack_id: str = ""
+    token: str = ""  # the same when a step is done again after a crash; empty for removals
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Made:
 class Kind:
     """A resource type."""
 
-    create: Callable[[Work, Json], Made]  # may be called again for what a crash has left half made
+    create: Callable[[Work, Json], Made]  # called again after a crash: calls that acted give the answers they gave
     delete: Callable[[Work, str, Json], None]
     update: Callable[[Work, str, Json, Json], Made] | None = None  # of properties before and now; None: a new one
     fixed: tuple[str, ...] = ()  # properties whose change makes a new one, besides those that the schema names

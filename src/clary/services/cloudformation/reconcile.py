@@ -16,16 +16,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ...clock import now
 from ...control.loop import Outcome
+from ...ids import token
 from ...provider.context import context_of
 from ...provider.errors import AwsError
+from ...provider.once import called, forget
 from ...provider.platform import Platform
 from ...store.rows import Row
 from ..process_environment import address
 from . import schemas
 from . import template as templates
+from .calls import Calls, stamp
 from .catalogue import kind_of, replacing
 from .intrinsics import Scope, order
-from .kind import Failed, Later, Work
+from .kind import Failed, Later, Made, Work
 from .resources.stacks import LEAVING
 from .stack import event, going_back, scope
 
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 _SESSION_SECONDS = 3600.0
 _LOOK_SECONDS = 0.3  # between two looks at a resource that takes its time
+_ATTEMPTS = 4  # of a call: tokens make another one harmless
 _LETTERS = string.ascii_uppercase + string.digits
 _STACK = "AWS::CloudFormation::Stack"
 _CANCELLED = {"CREATE": "creation", "UPDATE": "update"}
@@ -58,7 +62,9 @@ class StackReconciler:
         private = deepcopy(row.private)  # steps change parts of it in place; what was read must stay as it was
         granted: tuple[str, ...] = ()
         if "operation" in row.wish:
-            private["plan"] = deepcopy(row.wish["operation"])
+            before, private["plan"] = private.get("plan") or {}, deepcopy(row.wish["operation"])
+            if private["plan"]["kind"] == "delete" and before.get("replaced"):  # of an update that is cut short
+                private["plan"]["replaced"] = before["replaced"]
             granted = ("operation",)
         cancelled = "cancel" in row.wish
         if cancelled:
@@ -101,8 +107,12 @@ class StackReconciler:
         self, row: Row, private: Json, status: Json, plan: Json, logical: str, resource: Json, props: Json
     ) -> float | None:
         kind, before, interrupted = kind_of(resource["Type"]), private["resources"].get(logical), None
-        if before is not None and before["ResourceStatus"].endswith("_IN_PROGRESS") and not before.get("waits"):
-            interrupted, before = before, before.get("old")  # control died in the middle of it
+        if before is not None and _interrupted(before):
+            if before.get("Plan", plan["kind"]) == plan["kind"]:
+                interrupted, before = before, before.get("old")  # it is done again, with the properties it began with
+                props = interrupted["Properties"] if "Token" in interrupted else props
+            else:
+                before = self._settle(row, private, plan, logical, before)
         if (kept := _kept(plan, logical, props)) is not None and before is not None:
             plan["replaced"] = [*(r for r in plan["replaced"] if r is not kept), {**before, "Logical": logical}]
             private["resources"] = {**private["resources"], logical: kept}
@@ -140,7 +150,8 @@ class StackReconciler:
             "ResourceType": resource["Type"], "PhysicalResourceId": before.get("PhysicalResourceId", "") if changed and not replaces else "",
             "ResourceStatus": f"{verb}_IN_PROGRESS", "Timestamp": now(), "Properties": props, "Name": name,
             "Attributes": ((before if changed else interrupted) or {}).get("Attributes", {}),
-            "DeletionPolicy": resource.get("DeletionPolicy", "Delete"),
+            "DeletionPolicy": resource.get("DeletionPolicy", "Delete"), "Plan": plan["kind"],
+            "Token": (interrupted or {}).get("Token") or token(24),
         }  # fmt: skip
         reason = (
             "Requested update requires the creation of a new physical resource; hence creating one." if replaces else ""
@@ -159,12 +170,13 @@ class StackReconciler:
                 was = schemas.coerced(resource["Type"], old["Properties"])
                 made = kind.update(work, old["PhysicalResourceId"], was, given)
             else:
-                if interrupted is not None and kind.named and not props.get(kind.named):
+                if interrupted is not None and "Token" not in interrupted and kind.named and not props.get(kind.named):
                     kind.delete(work, name, given)  # half made, perhaps, and nobody else has its name
                     work = self._work(row, logical, {**state, "Attributes": {}})
                 made = kind.create(work, given)
         except Later as later:  # what was half made is being removed
-            private["resources"][logical] = {**private["resources"][logical], "Attributes": later.attributes}
+            private["resources"][logical] |= {"Attributes": later.attributes}
+            del private["resources"][logical]["Token"]  # it must be removed before it is made
             return _LOOK_SECONDS
         except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
             text = _words(error)
@@ -173,6 +185,8 @@ class StackReconciler:
             elif old is not None:
                 private["resources"][logical] = old
             else:
+                if kind.named and self._acted(row, state):  # half made: going back removes it
+                    state["PhysicalResourceId"] = name
                 private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED"}
             event(row, private, logical, state["PhysicalResourceId"], resource["Type"], f"{verb}_FAILED", text, props)
             return self._failed(row, private, status, plan, [logical], text)
@@ -194,6 +208,52 @@ class StackReconciler:
             state["was"] = {"PhysicalResourceId": old["PhysicalResourceId"], "Properties": old["Properties"]}
         private["resources"][logical] = state
         return self._await(row, private, status, plan, logical)
+
+    def _settle(self, row: Row, private: Json, plan: Json, logical: str, interrupted: Json) -> Json | None:
+        """Find out what a step has made that another plan interrupted, and return the resource as it is now.
+
+        A replacement goes to the plan's replaced resources; the old resource stays.
+        """
+        old: Json | None = interrupted.get("old")
+        if interrupted["PhysicalResourceId"] and old is not None:  # half changed, perhaps
+            found: Json | None = {**old, "Properties": interrupted["Properties"], "ResourceStatus": "UPDATE_FAILED"}
+        else:
+            found, made = old, self._made_before(row, logical, interrupted)
+            if made is not None:
+                state = {k: v for k, v in interrupted.items() if k != "old"}
+                state |= {
+                    "PhysicalResourceId": made.id,
+                    "Attributes": made.attributes,
+                    "ResourceStatus": "CREATE_COMPLETE",
+                }
+                if old is None:
+                    found = state
+                else:
+                    plan["replaced"] = [*plan.get("replaced", []), {**state, "Logical": logical}]
+        others = {k: v for k, v in private["resources"].items() if k != logical}
+        private["resources"] = {**others, logical: found} if found is not None else others
+        return found
+
+    def _made_before(self, row: Row, logical: str, state: Json) -> Made | None:
+        """Return what an interrupted create has made; None if none of its calls acted.
+
+        A create that needs several calls is finished by the way.
+        """
+        if "Token" not in state:
+            return Made(state["Name"])
+        if not self._acted(row, state):
+            return None
+        try:
+            given = schemas.checked(state["ResourceType"], state["Properties"])
+            return kind_of(state["ResourceType"]).create(self._work(row, logical, state), given)
+        except Exception:  # its later calls fail: what has the name is removed
+            log.warning("what stack %s has made as %s is known by its name alone", row.name, logical, exc_info=True)
+            return Made(state["Name"])
+
+    def _acted(self, row: Row, state: Json) -> bool:
+        """Return whether one of a step's calls has acted."""
+        with self._platform.database.read() as tx:
+            return called(tx, row.account, row.region, state["Token"])
 
     def _await(self, row: Row, private: Json, status: Json, plan: Json, logical: str) -> float | None:
         """Wait until a resource has settled."""
@@ -225,6 +285,7 @@ class StackReconciler:
 
     def _made_all(self, row: Row, private: Json, status: Json, plan: Json, outputs: list[Json]) -> float | None:
         """Every resource is there: what is no longer wanted goes."""
+        self._save(row, private)
         status["Outputs"] = outputs
         status["Parameters"] = [{"ParameterKey": k, "ParameterValue": v} for k, v in plan["shown"].items()]
         status["Description"] = plan.get("description", "")
@@ -295,23 +356,21 @@ class StackReconciler:
 
     def _remove(self, row: Row, private: Json, status: Json, plan: Json) -> tuple[float | None, bool]:
         """Remove the next resource, later ones first; end when none is left."""
+        for logical, state in list(private["resources"].items()):
+            if _interrupted(state):
+                self._settle(row, private, plan, logical, state)
+        replaced = [r for r in plan.get("replaced", ()) if not _is_current(private, r)]
         if plan["kind"] == "cleanup":
             left = [(n, private["resources"][n]) for n in plan["unwanted"] if n in private["resources"]]
-            replaced = [r for r in plan["replaced"] if not _is_current(private, r)]
             if not left and not replaced:
                 self._state(row, private, status, plan["end"])
                 private["plan"] = None
                 return None, False
             if replaced and not left:
-                old = replaced[-1]
-                try:
-                    self._delete(row, private, old["Logical"], old)
-                except Later as later:
-                    old["Attributes"] = later.attributes
-                    return _LOOK_SECONDS, False
-                plan["replaced"] = [r for r in plan["replaced"] if r is not old]
-                return 0, False
+                return self._remove_replaced(row, private, plan, replaced[-1])
             logical, state = left[-1]
+        elif replaced:
+            return self._remove_replaced(row, private, plan, replaced[-1])
         else:
             remaining = private["resources"]
             if not remaining:
@@ -347,6 +406,16 @@ class StackReconciler:
         private["resources"] = {k: v for k, v in private["resources"].items() if k != logical}
         return 0, False
 
+    def _remove_replaced(self, row: Row, private: Json, plan: Json, old: Json) -> tuple[float | None, bool]:
+        """Remove a resource that another one has replaced; a failure is an event and nothing more."""
+        try:
+            self._delete(row, private, old["Logical"], old)
+        except Later as later:
+            old["Attributes"] = later.attributes
+            return _LOOK_SECONDS, False
+        plan["replaced"] = [r for r in plan["replaced"] if r is not old]
+        return 0, False
+
     def _delete(self, row: Row, private: Json, logical: str, state: Json) -> str:
         """Remove one resource; why that failed, if it did. Later when it takes its time."""
         if state.get("ResourceStatus") == "CREATE_FAILED" and not state.get("PhysicalResourceId"):
@@ -368,6 +437,7 @@ class StackReconciler:
         return ""
 
     def _removed_all(self, row: Row, private: Json, status: Json, plan: Json) -> tuple[float | None, bool]:
+        self._save(row, private)
         private["plan"] = None
         if plan["kind"] == "rollback":
             self._state(row, private, status, "ROLLBACK_COMPLETE")
@@ -396,16 +466,24 @@ class StackReconciler:
         event(row, private, row.name, row.arn, _STACK, state, reason)
 
     def _save(self, row: Row, private: Json) -> None:
-        """Record what is about to be done."""
+        """Record what is about to be done, and forget the calls whose answers are stored."""
+        done = [
+            state.pop("Token")
+            for state in (*private["resources"].values(), *((private.get("plan") or {}).get("replaced") or ()))
+            if "Token" in state and not _interrupted(state)
+        ]
         with self._platform.database.write() as tx:
+            forget(tx, row.account, row.region, done)
             fresh = tx.rows.get(*row.key)
             if fresh is not None:
                 tx.rows.save(fresh, private=private, modified=fresh.modified)
 
     def _work(self, row: Row, logical: str, state: Json) -> Work:
+        token = state.get("Token", "") if _interrupted(state) else ""
+        calls = Calls(token)
         return Work(
-            lambda service: self._client(row, service), row.account, row.region, row.name, logical, state["Name"],
-            state["ResourceType"], state.get("Attributes") or {}, row.arn,
+            lambda service: calls.through(self._client(row, service)), row.account, row.region, row.name, logical,
+            state["Name"], state["ResourceType"], state.get("Attributes") or {}, row.arn, token,
         )  # fmt: skip
 
     def _client(self, row: Row, service: str) -> Any:
@@ -422,14 +500,24 @@ class StackReconciler:
         else:
             arn, kind = f"arn:aws:iam::{row.account}:root", "root"
         credential, token = self._platform.keyring.session(row.account, arn, row.account, kind, _SESSION_SECONDS)
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=120, user_agent_extra="AWSCloudFormation")
+        config = Config(
+            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            read_timeout=120,
+            user_agent_extra="AWSCloudFormation",
+        )
         client = boto3.session.Session().client(
             service, region_name=row.region, endpoint_url=address(self._platform.settings),
             aws_access_key_id=credential.access_key, aws_secret_access_key=credential.secret, aws_session_token=token,
             config=config,
         )  # fmt: skip
+        client.meta.events.register("before-call", stamp)
         self._clients[key] = (now() + _SESSION_SECONDS / 2, client)
         return client
+
+
+def _interrupted(state: Json) -> bool:
+    """Whether a step was begun and its end not recorded: control died, or the database was away."""
+    return bool(state["ResourceStatus"].endswith("_IN_PROGRESS") and not state.get("waits"))
 
 
 def _kept(plan: Json, logical: str, props: Json) -> Json | None:

@@ -13,6 +13,7 @@ from ...clock import now
 from ...provider.border import check_role
 from ...provider.context import Context
 from ...provider.errors import coded
+from ...provider.once import once
 from ...provider.pages import cut
 from ...store.database import Transaction
 from ...store.rows import Row
@@ -70,7 +71,8 @@ async def write(ctx: Context, work: Callable[[], Result]) -> Result:
 
     def run(tx: Transaction) -> Result:
         ctx.transaction = tx
-        return work()
+        answer: Result = once(ctx, work)
+        return answer
 
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(ctx.platform.threads, lambda: ctx.platform.database.attempt(run))

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import Any
 
+from ... import litter
+from ...faults import is_fault
 from ...provider.errors import coded
 from ...provider.platform import Platform
 from ...store.object import Forbidden, Unreachable
@@ -73,7 +75,7 @@ def keep(platform: Platform, data: bytes) -> Code:
     except FileExistsError:  # somebody else has just stored the same
         pass
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        litter.remove(aside)
     return code
 
 
@@ -97,6 +99,8 @@ def _unpack(data: bytes, target: Path) -> None:
             for member in members:
                 left -= _extract(packed, member, target, left)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        if is_fault(error):
+            raise
         raise invalid("Could not unzip uploaded file. Please check your file, then try to upload again.") from error
 
 

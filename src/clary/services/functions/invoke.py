@@ -16,6 +16,7 @@ import orjson
 from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
+from ...provider.once import once
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.metrics import MetricKey
@@ -235,17 +236,23 @@ async def _enqueue(ctx: Context, found: Target, qualifier: str | None, payload: 
         "FunctionName": found.base.name, "Qualifier": found.qualifier,
         "Payload": payload.decode("utf-8", "replace"),
     }  # fmt: skip
-    await asyncio.get_running_loop().run_in_executor(
-        ctx.platform.threads, lambda: enqueue(ctx.platform, found.base, event, ctx.request_id)
-    )
+
+    def work(tx: Transaction) -> None:
+        ctx.transaction = tx
+        once(ctx, lambda: tx.rows.add(_event(found.base, event, ctx.request_id)) and None)
+
+    await asyncio.get_running_loop().run_in_executor(ctx.platform.threads, lambda: ctx.platform.database.attempt(work))
 
 
 def enqueue(platform: Platform, base: Row, event: Json, request_id: str) -> None:
     """Put an asynchronous call into the queue; one of the same id that waits there is the same call."""
-    at = now()
-    row = Row("FunctionEvent", base.account, base.region, request_id, "", event, state="Pending", created=at, due=at)
     with contextlib.suppress(AlreadyExists), platform.database.write() as tx:
-        tx.rows.add(row)
+        tx.rows.add(_event(base, event, request_id))
+
+
+def _event(base: Row, event: Json, request_id: str) -> Row:
+    at = now()
+    return Row("FunctionEvent", base.account, base.region, request_id, "", event, state="Pending", created=at, due=at)
 
 
 async def run(

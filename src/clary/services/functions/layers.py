@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from ... import litter
 from ...clock import now
 from ...provider.context import Context
 from ...provider.platform import Platform
@@ -138,11 +139,13 @@ def merged(platform: Platform, layers: list[Json]) -> Path | None:
     final = base / f"layers-{name}"
     if not final.exists():
         aside = Path(mkdtemp(prefix=".layers-", dir=base))
-        aside.chmod(0o755)
-        for layer in layers:
-            shutil.copytree(code.folder(platform, layer["CodeSha256"]) / "files", aside, dirs_exist_ok=True)
         try:
+            aside.chmod(0o755)
+            for layer in layers:
+                shutil.copytree(code.folder(platform, layer["CodeSha256"]) / "files", aside, dirs_exist_ok=True)
             aside.rename(final)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(aside, ignore_errors=True)
+        except OSError:
+            litter.remove(aside)
+            if not final.exists():  # otherwise another call was faster
+                raise
     return final

@@ -95,8 +95,8 @@ def _store_part(ctx: Context, request: Json, received: Received) -> Json:
             _upload(ctx, request)
             meta = {"checksum": received.checksum}
             _replace_part(ctx, request, received.md5.hex(), received.size, received.segments, meta)
-    except BaseException:
-        ctx.platform.objects.discard([s.blob for s in received.segments])
+    except BaseException as error:
+        ctx.platform.objects.undo([s.blob for s in received.segments], error)
         raise
     return {"ETag": f'"{received.md5.hex()}"', **checksums.shown(received.checksum, full=False)}
 
@@ -145,6 +145,7 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
         segment, etag = _copy_range(ctx, source, start, end, running)
         checksum = {"algorithm": algorithm, "value": checksums.encode(running.digest()), "type": "FULL_OBJECT"}
         with ctx.platform.database.write() as tx:
+            tx.after_rollback.append(lambda error: ctx.platform.objects.undo([s.blob for s in segment], error))
             ctx.transaction = tx
             _upload(ctx, request)
             modified = _replace_part(ctx, request, etag, end - start, segment, {"checksum": checksum})

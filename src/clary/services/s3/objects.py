@@ -72,8 +72,8 @@ async def _put(ctx: Context, request: Json, received: Received) -> Json:
 
     try:
         stored, orphans, version, events = await ctx.platform.database.submit(work, ctx.platform.threads)
-    except Exception:
-        ctx.platform.objects.discard([s.blob for s in received.segments])
+    except Exception as error:
+        ctx.platform.objects.undo([s.blob for s in received.segments], error)
         raise
     ctx.platform.objects.discard(orphans)
     if events:
@@ -320,8 +320,8 @@ def copy_object(ctx: Context, request: Json) -> Json:
         meta["tags"] = source.meta["tags"]
     if source.meta.get("checksum"):
         meta["checksum"] = source.meta["checksum"]
-    segments = tuple(Segment(ctx.platform.blobs.link(s.blob), s.size) for s in source.segments)
     etag = source.etag
+    segments = _linked(ctx, source)
     new = Object(request["Bucket"], request["Key"], etag, source.size, segments, meta, data=source.data)
     stored, orphans = found.put(new, home.versioning)
     announce(ctx, home, "ObjectCreated:Copy", stored)
@@ -331,6 +331,15 @@ def copy_object(ctx: Context, request: Json) -> Json:
     if source.version != NULL:
         answer["CopySourceVersionId"] = source.version
     return answer
+
+
+def _linked(ctx: Context, source: Object) -> tuple[Segment, ...]:
+    """Return blobs that share a source's bytes; they are removed if the transaction fails."""
+    made: list[str] = []
+    ctx.tx.after_rollback.append(lambda error: ctx.platform.objects.undo(made, error))
+    for segment in source.segments:
+        made.append(ctx.platform.blobs.link(segment.blob))
+    return tuple(Segment(blob, segment.size) for blob, segment in zip(made, source.segments, strict=True))
 
 
 @s3.operation

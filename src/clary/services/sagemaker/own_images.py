@@ -18,6 +18,7 @@ from ...clock import now
 from ...executors import files, layers
 from ...executors.archives import ArchiveError
 from ...executors.spec import ProcessSpec
+from ...faults import is_fault
 from ...locks import Turns
 from ...provider.platform import Platform
 from ...store.database import Transaction
@@ -148,6 +149,8 @@ def _unpack(platform: Platform, digest: str, place: Path) -> None:
         layers.unpack([blobs.path(part["digest"]) for part in manifest["layers"]], aside / "files")
     except (ArchiveError, OSError, ValueError, KeyError) as error:
         files.remove(aside)
+        if is_fault(error):
+            raise
         raise ImageError(f"The image {digest} cannot be unpacked: {error}") from None
     (aside / "config.json").write_text(json.dumps(config.get("config") or {}))
     files.remove(place)

@@ -105,7 +105,7 @@ def _ask(work: Work, kind: str, props: Json, **more: Any) -> str:
     token = str(props.get("ServiceToken", ""))
     if ":lambda:" not in token:
         raise Failed(f"Invalid ServiceToken {token}: Clary calls Lambda functions only.")
-    bucket, key = _bucket(work), str(uuid.uuid4())
+    bucket, key = _bucket(work), str(uuid.uuid5(uuid.NAMESPACE_OID, work.token) if work.token else uuid.uuid4())
     address = work.client("s3").generate_presigned_url(
         "put_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=int(_ANSWER_SECONDS) * 2
     )

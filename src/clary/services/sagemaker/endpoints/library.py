@@ -12,7 +12,6 @@ import errno
 import hashlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from .... import litter
 from ....provider.platform import Platform
 from ....store.object import Unreachable, split_uri
 from ....store.rows import Row
@@ -77,7 +77,7 @@ class _Shelf:
                 self._asked.pop(number, None)
                 gone.append(number)
         for folder in going:
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            await asyncio.to_thread(litter.remove, folder)
         if gone:
             log.info("removed %d idle models of %s to make room", len(gone), self.folder)
         return gone
@@ -86,7 +86,7 @@ class _Shelf:
 def _measure(folder: Path) -> dict[str, int]:
     """The models in a folder; what an earlier control was removing when it ended is removed."""
     for left in folder.glob(f"{_GOING}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        litter.remove(left)
     return {path.name: _size(path) for path in folder.iterdir() if not path.name.startswith(".")}
 
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from .... import litter
 from ....clock import now
 from ....control.shipping import escape
 from ....executors import files
@@ -89,7 +90,7 @@ def _store_archive(platform: Platform, row: Row, roots: list[Path], folder: str,
         with open(aside, "rb") as file:
             platform.objects.of(row.account).put_file(bucket, key, file, "application/x-gzip")
     finally:
-        aside.unlink(missing_ok=True)
+        litter.remove(aside)
 
 
 class Mirror:

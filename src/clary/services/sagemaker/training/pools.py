@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .... import litter
 from ....clock import now
 from ....provider.platform import Platform
 from ....settings import Settings
@@ -113,7 +113,7 @@ def take(settings: Settings, row: Row, hosts: Iterable[Host]) -> None:
 
 def remove(settings: Settings, uid: str) -> None:
     """A pool's caches are needed no more."""
-    shutil.rmtree(folder(settings, uid), ignore_errors=True)
+    litter.remove(folder(settings, uid))
 
 
 def folder(settings: Settings, uid: str) -> Path:
@@ -126,4 +126,4 @@ def sweep(settings: Settings, wanted: set[str]) -> None:
     root = settings.folder / "pools"
     for each in root.iterdir() if root.is_dir() else ():
         if each.name not in wanted:
-            shutil.rmtree(each, ignore_errors=True)
+            litter.remove(each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -29,6 +30,7 @@ from .machine import BEGINNING, Job, Seen, Verdict, step
 from .status import advance, primary, waiting
 
 Json = dict[str, Any]
+log = logging.getLogger(__name__)
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 
@@ -249,7 +251,10 @@ class TrainingReconciler:
         mirrors = [outputs.Mirror(self._platform, row, h) for h in all_hosts]
         while not cancel.wait(1.0):
             for mirror in mirrors:
-                mirror.sync()
+                try:
+                    mirror.sync()
+                except OSError as error:  # a full disk, say: the next round stores it, at the latest the job's end
+                    log.warning("the checkpoints of %s are not in S3 yet: %s", row.name, error)
 
     async def _upload(self, row: Row, job: Job, all_hosts: list[contract.Host]) -> None:
         for host in all_hosts:  # of several hosts one may have failed while the others still run

@@ -1,0 +1,285 @@
+"""Full, broken and slow disks, no descriptors, a database that is away: the n-th operation fails, and all after it.
+
+Each request is tried with every n until none of its operations fails. What it answers in between is an error that clients
+send it again for; nothing half-written is visible, nothing is left over, and when the fault is gone everything works.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from clary.gateway.unavailable import _CODES
+from tests.conftest import _database_of_its_own
+from tests.jobs import ROLE, bucket, job
+from tests.platform import Platform, started, until
+
+from .injection import CREATE, DESCRIPTOR, DISK, NAME, SYNC, WRITE, Faults
+
+BIG = os.urandom(9 << 20)
+MIDDLE = os.urandom(40 << 10)
+MOST = int(os.environ.get("CLARY_FAULT_STEPS", "60"))
+FAULTS = {
+    "ENOSPC": (errno.ENOSPC, CREATE | WRITE | NAME), "EIO": (errno.EIO, DISK), "EMFILE": (errno.EMFILE, DESCRIPTOR),
+}  # fmt: skip
+
+
+@dataclass
+class Broken:
+    """A platform whose control sees faults, and clients that do not send a request again."""
+
+    platform: Platform
+    faults: Faults
+    database: str = ""
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        """A client, kept."""
+        if service not in self.clients:
+            config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
+            self.clients[service] = self.platform.client(service, config=config)
+        return self.clients[service]
+
+    def leftovers(self) -> list[str]:
+        """Files that no row refers to: blobs, uploads, half-written archives."""
+        home = self.platform.home
+        used = _referenced(self)
+        blobs = {p.name for p in (home / "blobs").glob("*/*") if p.is_file()}
+        aside = [str(p) for p in (home / "functions").glob(".*")] + [str(p) for p in (home / "runs").glob(".*")]
+        return sorted(blobs - used) + aside
+
+
+def _referenced(broken: Broken) -> set[str]:
+    statement = "select blobs from s3_object union all select blobs from s3_part"
+    if broken.database:
+        with psycopg.connect(broken.database) as connection:
+            rows = connection.execute(statement).fetchall()
+    else:
+        with sqlite3.connect(f"file:{broken.platform.home}/clary.db?mode=ro", uri=True) as connection:
+            rows = connection.execute(statement).fetchall()
+    return {segment.partition(":")[0] for (text,) in rows for segment in text.split(",") if segment}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
+    """On each store."""
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    faults, database = Faults(home), ""
+    variables = dict(faults.environment)
+    if request.param == "postgres":
+        database = variables["CLARY_DATABASE"] = _database_of_its_own(
+            request.getfixturevalue("postgres"), f"disks-{os.getpid()}"
+        )
+    with started(home, **variables) as platform:
+        found = Broken(platform, faults, database)
+        bucket(platform, "disks")
+        s3 = found.client("s3")
+        s3.put_object(Bucket="disks", Key="source", Body=MIDDLE)
+        s3.put_object(Bucket="disks", Key="big", Body=BIG)
+        yield found
+        faults.none()
+
+
+def _zip(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr("index.py", text)
+    return out.getvalue()
+
+
+def _body(broken: Broken, key: str) -> bytes | None:
+    try:
+        return bytes(broken.client("s3").get_object(Bucket="disks", Key=key)["Body"].read())
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "NoSuchKey"
+        return None
+
+
+def _put(size: bytes) -> Callable[[Broken, int], None]:
+    def act(broken: Broken, number: int) -> None:
+        broken.client("s3").put_object(Bucket="disks", Key=f"k{len(size)}", Body=number.to_bytes(4) + size)
+
+    return act
+
+
+def _whole(size: bytes) -> Callable[[Broken, int], None]:
+    """What is there is what one of the requests brought, whole."""
+
+    def check(broken: Broken, number: int) -> None:
+        found = _body(broken, f"k{len(size)}")
+        assert found is None or (found[4:] == size and int.from_bytes(found[:4]) <= number)
+
+    return check
+
+
+def _multipart(broken: Broken, number: int) -> None:
+    s3, place = broken.client("s3"), {"Bucket": "disks", "Key": "parts"}
+    upload = s3.create_multipart_upload(**place)["UploadId"]
+    try:
+        one = s3.upload_part(**place, UploadId=upload, PartNumber=1, Body=BIG)
+        two = s3.upload_part_copy(**place, UploadId=upload, PartNumber=2, CopySource="disks/source")["CopyPartResult"]
+        parts = [{"PartNumber": n, "ETag": part["ETag"]} for n, part in ((1, one), (2, two))]
+        s3.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+    except ClientError:
+        broken.faults.none()
+        s3.abort_multipart_upload(**place, UploadId=upload)
+        raise
+
+
+def _parts_whole(broken: Broken, number: int) -> None:
+    assert _body(broken, "parts") in (None, BIG + MIDDLE)
+
+
+def _function(broken: Broken, number: int) -> None:
+    client, code = broken.client("lambda"), _zip(f"def handler(event, context): return {number}")
+    try:
+        client.update_function_code(FunctionName="fn", ZipFile=code)
+    except client.exceptions.ResourceNotFoundException:
+        client.create_function(FunctionName="fn", Runtime="python3.12", Role=ROLE, Handler="index.handler", Code={"ZipFile": code})  # fmt: skip
+
+
+def _log(broken: Broken, number: int) -> None:
+    event = {"timestamp": int(time.time() * 1000), "message": str(number)}
+    broken.client("logs").put_log_events(logGroupName="g", logStreamName="s", logEvents=[event])
+
+
+def _stack(broken: Broken, number: int) -> None:
+    body = '{"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}}}}'
+    broken.client("cloudformation").create_stack(StackName=f"stack-{number}", TemplateBody=body)
+
+
+def _nothing(broken: Broken, number: int) -> None:
+    """Rows are whole or absent by the store's transactions."""
+
+
+REQUESTS: dict[str, tuple[Callable[[Broken, int], Any], Callable[[Broken, int], None]]] = {
+    "an object in its row": (_put(b"x" * 100), _whole(b"x" * 100)),
+    "an object in a blob": (_put(MIDDLE), _whole(MIDDLE)),
+    "an object that streams in": (_put(BIG), _whole(BIG)),
+    "a copy": (lambda b, n: b.client("s3").copy_object(Bucket="disks", Key="copy", CopySource="disks/source"), lambda b, n: _same(b)),
+    "a multipart upload": (_multipart, _parts_whole),
+    "a parameter": (lambda b, n: b.client("ssm").put_parameter(Name="p", Value=str(n), Type="String", Overwrite=True), _nothing),
+    "a secret": (lambda b, n: b.client("secretsmanager").create_secret(Name=f"s{n}", SecretString="v"), _nothing),
+    "a role": (lambda b, n: b.client("iam").create_role(RoleName=f"r{n}", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}'), _nothing),
+    "log events": (_log, _nothing),
+    "a metric": (lambda b, n: b.client("cloudwatch").put_metric_data(Namespace="N", MetricData=[{"MetricName": "m", "Value": float(n)}]), _nothing),
+    "a function": (_function, _nothing),
+    "a layer": (lambda b, n: b.client("lambda").publish_layer_version(LayerName="l", Content={"ZipFile": _zip(f"x={n}")}), _nothing),
+    "a stack": (_stack, _nothing),
+    "a model": (lambda b, n: b.client("sagemaker").create_model(ModelName=f"m{n}", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": job("x", "y")["AlgorithmSpecification"]["TrainingImage"]}), _nothing),
+}  # fmt: skip
+
+
+def _same(broken: Broken) -> None:
+    assert _body(broken, "copy") in (None, MIDDLE)
+
+
+_numbers = iter(range(1, 1 << 30))
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_writing_request(broken: Broken, fault: str, request_: str) -> None:
+    act, check = REQUESTS[request_]
+    error, kinds = FAULTS[fault]
+    if request_ == "log events":
+        _ready(broken)
+    clean = False
+    for passes in range(MOST):
+        number = next(_numbers)
+        refusal: ClientError | None = None
+        with broken.faults.injected(error, passes, kinds):
+            try:
+                act(broken, number)
+            except ClientError as refused:
+                refusal = refused
+            clean = broken.faults.failed == 0
+        if refusal is not None:
+            told = refusal.response
+            status = told["ResponseMetadata"]["HTTPStatusCode"]
+            assert told["Error"]["Code"] in _CODES and status in (500, 503), (passes, told)
+            assert broken.faults.failed, (told, broken.platform.log()[-1500:])
+        check(broken, number)
+        if clean:
+            break
+    act(broken, next(_numbers))
+    check(broken, 1 << 30)
+    until(lambda: not broken.leftovers(), 10, what=f"no leftover files: {broken.leftovers()}")
+
+
+def _ready(broken: Broken) -> None:
+    logs = broken.client("logs")
+    for call, names in ((logs.create_log_group, {"logGroupName": "g"}), (logs.create_log_stream, {"logGroupName": "g", "logStreamName": "s"})):  # fmt: skip
+        try:
+            call(**names)
+        except logs.exceptions.ResourceAlreadyExistsException:
+            continue
+
+
+def _over(platform: Platform, name: str) -> bool:
+    try:
+        found = platform.client("sagemaker").describe_training_job(TrainingJobName=name)
+    except (ClientError, BotoCoreError):
+        return False
+    return found["TrainingJobStatus"] not in ("InProgress", "Stopping")
+
+
+def test_a_slow_disk_makes_requests_slow_and_nothing_else(broken: Broken) -> None:
+    with broken.faults.injected(kinds=SYNC | WRITE, delay_ms=40):
+        threads = [threading.Thread(target=_put(MIDDLE), args=(broken, n)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        assert broken.client("sts").get_caller_identity()["Account"]
+        answered = time.monotonic() - began
+        for thread in threads:
+            thread.join()
+    assert answered < 2.0
+    assert _body(broken, f"k{len(MIDDLE)}")[4:] == MIDDLE  # type: ignore[index]
+    assert not broken.leftovers()
+
+
+def test_a_database_that_is_away(broken: Broken, name: str) -> None:
+    """Requests fail so that clients send them again; when it is back, everything goes on without a restart."""
+    if not broken.database:
+        pytest.skip("SQLite is a file: its faults are those of disks")
+    server, _, database = broken.database.rpartition("/")
+    s3 = broken.client("s3")
+    sagemaker = broken.client("sagemaker")
+    sagemaker.create_training_job(**job(name, "disks"))
+    with psycopg.connect(f"{server}/template1", autocommit=True) as connection:
+        connection.execute(f'alter database "{database}" allow_connections false')
+        try:
+            for number in range(20):
+                connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [database]
+                )
+                for call in (
+                    lambda n: s3.put_object(Bucket="disks", Key=f"away-{n}", Body=MIDDLE),
+                    lambda n: sagemaker.list_models(),
+                    lambda n: broken.client("ssm").put_parameter(Name="p", Value="v", Type="String", Overwrite=True),
+                ):
+                    with pytest.raises(ClientError) as refused:
+                        call(number)
+                    assert refused.value.response["Error"]["Code"] in _CODES, refused.value.response
+        finally:
+            connection.execute(f'alter database "{database}" allow_connections true')
+    until(lambda: _over(broken.platform, name), 120, what="the job ends")
+    assert sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "Completed"
+    _put(MIDDLE)(broken, 1)
+    assert _body(broken, f"k{len(MIDDLE)}") == (1).to_bytes(4) + MIDDLE
