@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import os
 import random
 import signal
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..streams import joined
+from . import files
 
 _MAGIC = 0xCED7230A
 _BLOCK = 1 << 20
 
 
 def main() -> int:
-    """Write epoch after epoch until ended from outside."""
+    """Write epoch after epoch until ended from outside, or until the job puts something else where a FIFO was."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     plan = json.loads(Path(os.environ["CLARY_FEED"]).read_text())
-    fifo, epoch = Path(plan["fifo"]), 0
+    name, epoch = plan["name"], 0
+    # the folder belongs to the job, which may put links in it: it is opened once, and nothing in it is followed
+    folder = files.descend(Path(plan["root"]), tuple(plan["folder"]))
     objects: list[list[Any]] = plan["objects"]
     while True:
         if plan["seed"] is not None:
             random.Random(plan["seed"] + epoch).shuffle(objects)
-        path = fifo.with_name(f"{fifo.name}_{epoch}")
-        if not path.exists():
-            os.mkfifo(path)
-            os.chmod(path, 0o666)
-        with open(path, "wb") as out:  # waits for a reader
-            following = fifo.with_name(f"{fifo.name}_{epoch + 1}")
-            os.mkfifo(following)
-            os.chmod(following, 0o666)
+        make(folder, f"{name}_{epoch}")
+        with _opened(folder, f"{name}_{epoch}") as out:  # waits for a reader
+            make(folder, f"{name}_{epoch + 1}")
             try:
                 for parts in objects:
                     _write(out, parts, plan["gzip"], plan["recordio"])
@@ -43,6 +43,34 @@ def main() -> int:
             except BrokenPipeError:  # the reader has enough of this epoch
                 _forget(out)
         epoch += 1
+
+
+def make(folder: int, name: str) -> None:
+    """Make a FIFO in an open folder that everybody may read and write, unless something of the name is there."""
+    before = os.umask(0)
+    try:
+        os.mkfifo(name, 0o666, dir_fd=folder)
+    except FileExistsError:
+        pass
+    finally:
+        os.umask(before)
+
+
+def _opened(folder: int, name: str) -> BinaryIO:
+    """A FIFO to write to. OSError for anything else, a link included."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder) if hasattr(os, "O_PATH") else -1
+    if found >= 0:
+        try:
+            if not stat.S_ISFIFO(os.fstat(found).st_mode):  # before it is opened: a device would act on that
+                raise OSError(errno.EINVAL, f"{name} is not a FIFO")
+            return os.fdopen(os.open(f"/proc/self/fd/{found}", os.O_WRONLY | os.O_CLOEXEC), "wb")
+        finally:
+            os.close(found)
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"{name} is not a FIFO")
+    return os.fdopen(fd, "wb")
 
 
 def _forget(out: BinaryIO) -> None:

@@ -21,8 +21,8 @@ class Entry:
     file: BinaryIO | None
 
 
-def _descend(root: Path, parts: tuple[str, ...]) -> int:
-    """Open a folder below a root, refusing links on the way."""
+def descend(root: Path, parts: tuple[str, ...]) -> int:
+    """Open a folder below a root, refusing links on the way. OSError where there is none."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for part in parts:
         try:
@@ -36,7 +36,7 @@ def _descend(root: Path, parts: tuple[str, ...]) -> int:
 def walk(root: Path, relative: str = ".") -> Iterator[Entry]:
     """Everything below ``root/relative`` in order; links, devices and sockets are left out, missing folders empty."""
     try:
-        top = _descend(root, tuple(p for p in Path(relative).parts if p != "."))
+        top = descend(root, tuple(p for p in Path(relative).parts if p != "."))
     except OSError:
         return
     try:
@@ -60,7 +60,7 @@ def read_text(root: Path, relative: str, limit: int) -> str:
     """The beginning of a small text file; empty when it is missing or no regular file."""
     path = Path(relative)
     try:
-        folder = _descend(root, path.parent.parts)
+        folder = descend(root, path.parent.parts)
     except OSError:
         return ""
     try:

@@ -91,6 +91,7 @@ def _fill(spec: ProcessSpec, old: str, names: dict[str, str]) -> None:
             os.unlink(path)
         Path(path).write_text(text)
     for mount in spec.mounts:
+        sandbox.check_target(mount)
         source = old + mount.source
         if os.path.isdir(source):
             _folder(mount.target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -40,6 +41,8 @@ _ETC = (
     "passwd", "group", "nsswitch.conf", "resolv.conf", "ssl", "ca-certificates", "localtime", "timezone", "ld.so.cache",
     "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types", "fonts", "services", "protocols", "os-release",
 )  # fmt: skip
+_OWN = ("/dev", "/etc", "/proc", "/sys", "/.old")
+"""What the sandbox makes, and nothing else may be shown over."""
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -183,12 +186,23 @@ def _hide(path: str, root: Path) -> str:
 
 def _show_asked(shown: Mount, root: Path) -> None:
     """Show what the spec names. Raises Refused: a path that a user chose must not decide whether there is a sandbox."""
-    if os.path.normpath(shown.target) != shown.target or not shown.target.startswith("/"):
-        raise Refused(0, f"{shown.target} is not a path at which something can be shown")
+    check_target(shown)
+    if not _within(os.path.realpath(root / shown.target.lstrip("/")), str(root)):
+        raise Refused(errno.EINVAL, f"{shown.target} leads out of the sandbox")
     try:
         _show(shown, root)
     except OSError as error:
         raise Refused(error.errno, f"nothing can be shown at {shown.target}: {error.strerror}") from None
+
+
+def check_target(shown: Mount) -> None:
+    """Raise Refused if a mount would take the place of what the sandbox itself is made of, or leave it."""
+    target = shown.target
+    if not target.startswith("/") or os.path.normpath(target) != target:
+        raise Refused(errno.EINVAL, f"{target} is not a path at which something can be shown")
+    device = _within(shown.source, "/dev") and _within(target, "/dev/")
+    if target == "/" or (any(_within(target, each) for each in _OWN) and not device):
+        raise Refused(errno.EINVAL, f"nothing can be shown at {target}, which is the system's")
 
 
 def _sources(hidden: Iterable[str]) -> list[str]:

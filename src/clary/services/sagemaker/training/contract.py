@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,8 @@ def process(platform: Platform, row: Row, all_hosts: list[Host], host: Host) -> 
         "CLARY_IMAGE_TAG": runtime.tag, **_told(row, host),
     }  # fmt: skip
     mounts = [*_mounts(row, host), Mount(str(host.folder / "tmp"), "/tmp", True)]
-    if checkpoints := row.spec.get("CheckpointConfig"):
-        environment["CLARY_CHECKPOINTS"] = checkpoints.get("LocalPath", DEFAULT_CHECKPOINTS)
+    if row.spec.get("CheckpointConfig"):
+        environment["CLARY_CHECKPOINTS"] = checkpoint_path(row)
     environment |= row.spec.get("Environment") or {}
     gpus = _gpus(row, host)
     environment = {**accelerators.environment(gpus), **environment}
@@ -196,7 +197,7 @@ def _mounts(row: Row, host: Host) -> list[Mount]:
     """The job's own folders."""
     mounts = [Mount(str(host.ml), "/opt/ml", True)]
     mounts += (Mount(str(path), f"/opt/ml/input/data/{path.name}") for path in sorted((host.folder / "fast").glob("*")))
-    local = (row.spec.get("CheckpointConfig") or {}).get("LocalPath", DEFAULT_CHECKPOINTS)
+    local = checkpoint_path(row)
     if row.spec.get("CheckpointConfig") and not local.startswith("/opt/ml/"):
         mounts.append(Mount(str(host.folder / "checkpoints"), local, True))
     return mounts
@@ -257,9 +258,14 @@ def _addresses(row: Row, all_hosts: list[Host]) -> dict[str, str]:
     return {h.name: f"127.{64 + digest % 64}.{digest // 64 % 254 + 1}.{h.index + 1}" for h in all_hosts}
 
 
+def checkpoint_path(row: Row) -> str:
+    """Return where a job finds its checkpoints: the path that it chose, without ``..`` and the like."""
+    return posixpath.normpath((row.spec.get("CheckpointConfig") or {}).get("LocalPath") or DEFAULT_CHECKPOINTS)
+
+
 def checkpoint_folder(row: Row, host: Host) -> Path:
     """Where a host's checkpoints lie on this machine."""
-    local = row.spec["CheckpointConfig"].get("LocalPath", DEFAULT_CHECKPOINTS)
+    local = checkpoint_path(row)
     if local.startswith("/opt/ml/"):
         return host.ml / Path(local).relative_to("/opt/ml")
     return host.folder / "checkpoints"

@@ -13,7 +13,8 @@ from typing import Any
 from ....control.activities import Cancelled
 from ....executors.archives import ArchiveError, unpack
 from ....executors.local import sweep
-from ....executors.spec import ProcessSpec
+from ....executors.sandbox import check_target
+from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....store.object import Forbidden, NoSuchBucket, Object, split_uri
 from ....store.rows import Row
@@ -21,7 +22,17 @@ from .. import own_images, packages
 from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
 from . import pools
-from .contract import Host, checkpoint_folder, hosts, hyperparameters, owner, receives, run_id, write_configuration
+from .contract import (
+    Host,
+    checkpoint_folder,
+    checkpoint_path,
+    hosts,
+    hyperparameters,
+    owner,
+    receives,
+    run_id,
+    write_configuration,
+)
 
 Json = dict[str, Any]
 STAGED = "staged"
@@ -42,6 +53,7 @@ def stage(platform: Platform, row: Row, cancel: threading.Event) -> None:
     for channel in row.spec.get("InputDataConfig") or ():
         _stage_channel(platform, row, channel, channel.get("InputMode") or mode, all_hosts, cancel)
     if row.spec.get("CheckpointConfig"):
+        _check_checkpoints(row)
         for host in all_hosts:
             _fetch_checkpoints(platform, row, checkpoint_folder(row, host), cancel)
     image = resolve(platform, row.account, row.spec["AlgorithmSpecification"]["TrainingImage"])
@@ -271,10 +283,9 @@ def _start_feeder(platform: Platform, row: Row, channel: Json, host: Host, plan:
     name = channel["ChannelName"]
     folder = host.folder.parent / f"feed-{host.name}-{name}"
     folder.mkdir(parents=True, exist_ok=True)
-    fifo = host.ml / "input" / "data" / name
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps({**plan, "fifo": str(fifo)}))
-    first = fifo.with_name(f"{name}_0")
+    plan_path.write_text(json.dumps({**plan, "root": str(host.ml), "folder": ["input", "data"], "name": name}))
+    first = host.ml / "input" / "data" / f"{name}_0"
     os.mkfifo(first)
     os.chmod(first, 0o666)
     executor = platform.services["executor"]
@@ -284,6 +295,15 @@ def _start_feeder(platform: Platform, row: Row, channel: Json, host: Host, plan:
             environment={"CLARY_FEED": str(plan_path), "PATH": os.defpath},
         )
     )  # fmt: skip
+
+
+def _check_checkpoints(row: Row) -> None:
+    """Raise InputError if checkpoints cannot be where the job wants them."""
+    wanted = checkpoint_path(row)
+    try:
+        check_target(Mount("", wanted))
+    except OSError as error:
+        raise InputError(f"ClientError: CheckpointConfig.LocalPath: {error.strerror}.") from None
 
 
 def _fetch_checkpoints(platform: Platform, row: Row, folder: Path, cancel: threading.Event) -> None:
