@@ -12,6 +12,7 @@ from ....executors.local import LocalExecutor
 from ....provider.platform import Platform
 from ....store.rows import Row
 from .. import fleet as fleets
+from ..failures import without_host_paths
 from ..fleet_keeper import LAST_SECONDS, Keeper
 from . import deployment
 from .machine import Endpoint, Seen, step
@@ -79,7 +80,7 @@ class FleetReconciler:
             granted += await self._act(action, row, private, seen)
         if decided.gone:
             return Outcome(row.status, private, "Deleting", delete=True)
-        status = self.status(row, private, decided.endpoint, endpoint)
+        status = without_host_paths(self._platform.settings, self.status(row, private, decided.endpoint, endpoint))
         again = decided.again
         if soonest is not None:
             again = soonest if again is None else min(again, soonest)

@@ -20,7 +20,7 @@ from ....provider.platform import Platform
 from ....store.logs import StreamKey
 from ....store.rows import Key, Row
 from ....store.schema import resource
-from ..failures import last_exception
+from ..failures import last_exception, without_host_paths
 from ..input_objects import InputError
 from ..watching import Watcher
 from . import contract, inputs, outputs, pools, volume
@@ -73,6 +73,7 @@ class TrainingReconciler:
         status = row.status
         if decided.job.phase != job.phase:
             status = advance(status, decided.job, now(), len(all_hosts), result)
+            status = without_host_paths(self._platform.settings, status)
             if decided.job.over:
                 status = pools.ended(row, status, decided.job)
         if decided.job.phase == "Pending":

@@ -13,6 +13,7 @@ from ....executors.local import LocalExecutor
 from ....provider.platform import Platform
 from ....store.rows import Row
 from .. import fleet as fleets
+from ..failures import without_host_paths
 from ..fleet_keeper import LAST_SECONDS, Keeper
 from ..watching import Watcher
 from . import work
@@ -56,7 +57,7 @@ class TransformReconciler:
             self._act(action, row, private)
         private["phase"] = decided.job.phase
         private["verdict"] = asdict(decided.job.verdict) if decided.job.verdict else None
-        status = _status(row, decided.job)
+        status = without_host_paths(self._platform.settings, _status(row, decided.job))
         return Outcome(status, private, status["TransformJobStatus"], decided.again)
 
     async def _observe(self, row: Row, private: Json, job: Job) -> Seen:
