@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from clary.serving import frames, link
+from clary.serving.line import Line
 from clary.serving.link import Asker, Link, Pace, Ticket
 from clary.serving.table import Replica
 
@@ -172,6 +173,26 @@ def leaving() -> None:
     running(scene)
 
 
+def redirected() -> None:
+    """A replica that puts a link in its socket's place does not lead the front to another socket."""
+
+    async def scene(models: list[Model], links: list[Link]) -> None:
+        for large in (False, True):
+            false = Path(links[0].replica.socket).with_name(f"false-{large}")
+            false.symlink_to(links[0].replica.socket)
+            to = Link(Replica("false", str(false)), lambda _: None, lambda: None, Pace(1))
+            told = Told()
+            if large:
+                Line(to, b"head", b"body", lambda *_: None, lambda reason, _, told=told: told.found.set_result(reason))
+            else:
+                to.submit(Ticket(b"head", b"body", told))
+            assert "does not accept connections" in str(await told.found)
+            to.close()
+        assert models[0].batches.empty()
+
+    running(scene)
+
+
 if __name__ == "__main__":
     link._QUICK_SECONDS = 60.0  # whatever this machine does just now
-    {"gather": gather, "patience": patience, "slow": slow, "leaving": leaving}[sys.argv[1]]()
+    {"gather": gather, "patience": patience, "slow": slow, "leaving": leaving, "redirected": redirected}[sys.argv[1]]()

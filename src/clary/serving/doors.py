@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ..native import load
+from ..sockets import unlinked
 
 WANTED, FOUND, REFUSED, ENDED = b"C", b"F", b"R", b"E"
 _MESSAGE = 512
@@ -124,7 +125,8 @@ def find(path: str, lost: Callable[[], None]) -> Doors | None:
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel.setblocking(False)
     try:
-        channel.connect(path_beside(path))
+        with unlinked(path_beside(path)) as beside:
+            channel.connect(beside)
     except OSError:
         channel.close()
         return None

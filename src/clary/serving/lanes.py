@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from ..native import load
+from ..sockets import unlinked
 from . import doors, frames
 from .container_http import CUT_SHORT, Response, fields, invocation
 from .link import Link, Pace, Ticket
@@ -70,7 +71,8 @@ class Lanes(Link):
                 self._refused(doors.REFUSED + str(error).encode())
             return
         try:
-            await self._loop.create_unix_connection(lambda: _Framed(self).as_protocol(), self.replica.socket)
+            with unlinked(self.replica.socket) as path:
+                await self._loop.create_unix_connection(lambda: _Framed(self).as_protocol(), path)
         except OSError as error:
             if not self._all:
                 self._fall(f"the replica does not accept connections: {error}")

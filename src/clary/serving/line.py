@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from ..sockets import unlinked
 from . import frames
 from .link import Link
 from .peer import Peer
@@ -38,7 +39,8 @@ class Line(Peer):
 
     async def _connect(self) -> None:
         try:
-            await asyncio.get_running_loop().create_unix_connection(self.as_protocol, self._link.replica.socket)
+            with unlinked(self._link.replica.socket) as path:
+                await asyncio.get_running_loop().create_unix_connection(self.as_protocol, path)
         except OSError as error:
             self._end(f"the replica does not accept connections: {error}", sent=False)
 

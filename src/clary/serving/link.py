@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
+from ..sockets import unlinked
 from . import frames
 from .peer import Peer
 from .table import Replica
@@ -139,7 +140,8 @@ class Link(Peer):
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_unix_connection(self.as_protocol, self.replica.socket)
+            with unlinked(self.replica.socket) as path:
+                await self._loop.create_unix_connection(self.as_protocol, path)
         except OSError as error:
             self._fall(f"the replica does not accept connections: {error}")
 

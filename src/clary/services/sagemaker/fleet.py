@@ -29,7 +29,7 @@ from ...runtimes.container import SETTINGS, socket_folder
 from ...serving import frames
 from ...serving.container_http import PORT
 from ...settings import DEFAULT_PORT
-from ...sockets import exactly
+from ...sockets import exactly, unlinked
 from ...store.object import Forbidden, NoSuchObject, Unreachable, split_uri
 from ...store.rows import Row
 from . import models, own_images, packages
@@ -491,7 +491,8 @@ def ping(path: Path, timeout: float = 2.0) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(timeout)
-            channel.connect(str(path))
+            with unlinked(str(path)) as there:
+                channel.connect(there)
             channel.sendall(frames.pack([(frames.PING, b"")]))
             head = exactly(channel, 4)
             answer = exactly(channel, int.from_bytes(head, "little"))

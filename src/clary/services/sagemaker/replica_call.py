@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...serving import frames
-from ...sockets import exactly
+from ...sockets import exactly, unlinked
 from . import fleet as fleets
 
 _RESTART_SECONDS = 30.0
@@ -94,7 +94,8 @@ class Caller:
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             channel.settimeout(self._timeout)
             try:
-                channel.connect(str(_newest(part)))
+                with unlinked(str(_newest(part))) as path:
+                    channel.connect(path)
             except OSError:
                 channel.close()
                 if time.monotonic() > deadline or self._over(0.05):
