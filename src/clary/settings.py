@@ -75,6 +75,10 @@ class Settings:
     packages_days: float = _setting(
         30.0, "How long packages of users' code stay installed after they were last needed."
     )
+    liveness_seconds: float = _setting(
+        30.0,
+        "How long front or control may do nothing at all, not even turn their event loop, before the supervisor restarts them; 0 never does.",
+    )
     log_level: str = _setting("info", "Level of the platform's own log.")
     zygote: bool = _setting(
         True,

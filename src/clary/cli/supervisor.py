@@ -10,16 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..locks import held
 from ..settings import Settings, to_environment
-from ..supervision import VARIABLE
+from ..supervision import HEARTBEAT, VARIABLE
 
 _PARTS = {"zygote": "clary.executors.zygote", "control": "clary.server", "front": "clary.serving"}
+_BEATING = ("control", "front")
 _GRACE_SECONDS = 10.0
+_START_SECONDS = 120.0  # until the first sign of life, at least
+_BLIND_SECONDS = 2.0  # after which the supervisor itself has been away, and knows nothing
 
 
 class AlreadyRunning(Exception):
@@ -33,6 +36,9 @@ class _Part:
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+    heartbeat: int = -1  # the reading end of its pipe
+    beat_at: float = 0.0
+    beats: int = 0
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class Supervisor:
     _lock: int = -1
     _digest: str = ""
     stopping: bool = False
+    parts: Mapping[str, str] = field(default_factory=lambda: _PARTS)
+    _looked_at: float = 0.0
 
     @property
     def run(self) -> Path:
@@ -75,7 +83,7 @@ class Supervisor:
         self._bind()
         self._confine()
         self._lifeline = os.pipe()
-        names = [n for n in _PARTS if n != "zygote" or self.settings.zygote]
+        names = [n for n in self.parts if n != "zygote" or self.settings.zygote]
         self._parts = [_Part(name) for name in names]
         for part in self._parts:
             self._spawn(part)
@@ -117,12 +125,24 @@ class Supervisor:
         if part.name == "front":
             environment["CLARY_LISTEN"] = ",".join(str(s.fileno()) for s in self._listeners)
             passed += [s.fileno() for s in self._listeners]
-        part.started = time.monotonic()
+        told = -1
+        if part.name in _BEATING:
+            if part.heartbeat >= 0:
+                os.close(part.heartbeat)
+            part.heartbeat, told = os.pipe()
+            os.set_blocking(part.heartbeat, False)
+            os.set_blocking(told, False)
+            environment[HEARTBEAT] = str(told)
+            passed.append(told)
+        part.started = part.beat_at = time.monotonic()
+        part.beats = 0
         part.process = subprocess.Popen(
-            [sys.executable, "-m", "clary.part", _PARTS[part.name]],
+            [sys.executable, "-m", "clary.part", self.parts[part.name]],
             env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             start_new_session=True,
         )  # fmt: skip
+        if told >= 0:
+            os.close(told)
 
     def ready(self, timeout: float) -> bool:
         """Wait until the platform answers; False when it did not in time."""
@@ -142,7 +162,9 @@ class Supervisor:
     def look(self) -> None:
         """Start again what has died; one that dies at once waits longer each time."""
         now = time.monotonic()
+        blind, self._looked_at = now - self._looked_at > _BLIND_SECONDS, now
         for part in self._parts:
+            self._listen(part, now, blind)
             if part.process is not None and part.process.poll() is not None:
                 quick = now - part.started < 5
                 part.failures = part.failures + 1 if quick else 0
@@ -150,6 +172,24 @@ class Supervisor:
                 part.process = None
             if part.process is None and now >= part.retry_at and not self.stopping:
                 self._spawn(part)
+
+    def _listen(self, part: _Part, now: float, blind: bool) -> None:
+        """End a part whose event loop has not turned for too long: stopped, or held by something that never ends."""
+        if part.process is None or part.heartbeat < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            part.beats += len(os.read(part.heartbeat, 4096))
+            part.beat_at = now
+        if blind:
+            part.beat_at = now
+        limit = self.settings.liveness_seconds
+        if limit <= 0:
+            return
+        if now - part.beat_at > (limit if part.beats else max(limit, _START_SECONDS)):
+            text = f"{part.name} (process {part.process.pid}) gave no sign of life for {now - part.beat_at:.0f} s; it is restarted"
+            os.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR supervisor {text}\n".encode())
+            part.process.kill()
+            part.process.wait()
 
     def wait(self, until: Callable[[], bool]) -> None:
         """Watch over the processes until told to stop."""
@@ -178,6 +218,10 @@ class Supervisor:
         sweep_all(self.settings.folder / "runs")
         for sock in self._listeners:
             sock.close()
+        for part in self._parts:
+            if part.heartbeat >= 0:
+                os.close(part.heartbeat)
+                part.heartbeat = -1
         for name in ("port", "supervisor.lock"):
             (self.run / name).unlink(missing_ok=True)
         if self._lock >= 0:
