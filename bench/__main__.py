@@ -27,6 +27,7 @@ from tests.platform import BIN, CLARY, ROOT, Platform, run, started, until
 from bench.algorithms import algorithms
 from bench.containers import containers
 from bench.hosting import hosting, memory
+from bench.listing import listing
 from bench.networks import networks
 from bench.table import show
 from clary.serving import compiled
@@ -450,6 +451,7 @@ def objects(platform: Platform, folder: Path) -> None:
                 else:
                     show(what, figures, "<= 1/8", ratio >= 8)
     bulk(platform, folder)
+    listing(folder)
     s3 = platform.client("s3")
     for i in range(1000):
         s3.put_object(Bucket="bench", Key=f"list/{i:04d}", Body=b"")

@@ -33,7 +33,7 @@ SERVICES = (
 _SPOKEN = ("json", "smithy-rpc-v2-cbor", "query", "rest-json", "rest-xml")
 _STARTS_PROCESSES = re.compile(r"Create(Training|Transform|Endpoint$|InferenceComponent)|^Invoke|^UpdateEndpoint$")
 _START = "Traceback (most recent call last):"
-_LINE = re.compile(r"^\d{4}-\d\d-\d\d[T ]", re.MULTILINE)
+_LINE = re.compile(r"^\d\d:\d\d:\d\d ", re.MULTILINE)  # how a line of the log begins
 _TRIES = 250
 _TRIES_AFTER_HANGS = 4
 

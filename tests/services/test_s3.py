@@ -357,3 +357,31 @@ def test_buckets_made_at_the_same_time_are_one(platform: Platform, name: str) ->
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda c: c.create_bucket(Bucket=f"{name}-race"), clients))
     assert {a["ResponseMetadata"]["HTTPStatusCode"] for a in answers} == {200}
+
+
+def test_unfinished_uploads_are_listed_by_page_and_by_group(platform: Platform, name: str) -> None:
+    s3 = platform.client("s3")
+    s3.create_bucket(Bucket=name)
+    made = [
+        (key, s3.create_multipart_upload(Bucket=name, Key=key)["UploadId"])
+        for key in ("b", "a/1", "a/2", "b", "c", "a/1", "b")
+    ]
+    wanted = sorted(made, key=lambda pair: pair[0])  # stable: those of a key by time
+
+    def listed(**options: object) -> tuple[list[tuple[str, str]], list[str]]:
+        pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=name, **options)
+        uploads, groups = [], []
+        for page in pages:
+            shown = len(page.get("Uploads", [])) + len(page.get("CommonPrefixes", []))
+            assert shown <= page["MaxUploads"]
+            uploads += [(u["Key"], u["UploadId"]) for u in page.get("Uploads", [])]
+            groups += [p["Prefix"] for p in page.get("CommonPrefixes", [])]
+        return uploads, groups
+
+    for size in (1, 2, 3, 1000):
+        assert listed(MaxUploads=size) == (wanted, [])
+        assert listed(MaxUploads=size, Delimiter="/") == ([u for u in wanted if "/" not in u[0]], ["a/"])
+        assert listed(MaxUploads=size, Prefix="a/") == ([u for u in wanted if "/" in u[0]], [])
+    assert s3.list_multipart_uploads(Bucket=name, MaxUploads=0)["IsTruncated"] is False
+    with pytest.raises(ClientError, match="InvalidArgument"):
+        s3.list_multipart_uploads(Bucket=name, MaxUploads=-1)

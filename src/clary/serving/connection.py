@@ -369,7 +369,8 @@ class _Tunnel(Peer):
         self._client = client
 
     def data_received(self, data: bytes) -> None:
-        self._client.write(data)
+        if not self._client.is_closing():
+            self._client.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client.close()

@@ -55,6 +55,11 @@ class Direct:
         self._fault: Any = dialect.loaded_dbapi.Error
 
     @property
+    def kind(self) -> str:
+        """The kind of database: ``sqlite`` or ``postgresql``."""
+        return self._dialect.name
+
+    @property
     def locks_keys(self) -> bool:
         """Whether several writers may be at work, so that one key needs a lock of its own."""
         return self._dialect.name != "sqlite"

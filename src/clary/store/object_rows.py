@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, delete, false, insert, or_, select, text
 from ..clock import now
 from ..ids import token
 from .direct import Direct, Statement
+from .key_walk import LATEST, VERSIONS, after_prefix, walk
 from .object import NULL, Bucket, Json, Object, dump_segments, load_segments
 from .schema import bucket as home
 from .schema import s3_object as table
@@ -165,6 +166,12 @@ class ObjectRows:
             self._direct.run(_MAKE_LATEST, b=found.bucket, k=found.key, v=newest[0])
         return blobs
 
+    def walk(
+        self, bucket: str, prefix: str, delimiter: str, after: str, limit: int, versions: bool = False
+    ) -> list[str]:
+        """Keys after ``after``, of each group at a delimiter the first one; see ``key_walk``."""
+        return walk(self._direct, VERSIONS if versions else LATEST, bucket, prefix, delimiter, after, limit)
+
     def scan(
         self,
         bucket: str,
@@ -173,9 +180,13 @@ class ObjectRows:
         limit: int,
         versions: bool = False,
         after_sequence: int | None = None,
+        exact: bool = True,
     ) -> list[Object]:
-        """Objects by key after ``after``, without their inline bytes; with ``versions`` all, newest first in a key."""
-        end = _after_prefix(prefix)
+        """Objects by key after ``after``, without their inline bytes; with ``versions`` all, newest first in a key.
+
+        With ``exact=False`` they need not begin with the prefix: it is where they begin.
+        """
+        end = after_prefix(prefix) if exact else None
         values: Json = {"b": bucket, "p": prefix, "after": after, "n": limit}
         if end is not None:
             values["e"] = end
@@ -199,17 +210,6 @@ def _scan(bounded: bool, versions: bool, within_key: bool) -> Statement:
         where.append(or_(beyond, older) if within_key else beyond)
         order.append(table.c.sequence.desc())
     return Statement(select(*_COLUMNS).where(*where).order_by(*order).limit(bindparam("n")))
-
-
-def _after_prefix(prefix: str) -> str | None:
-    """The first text after all that begin with a prefix."""
-    text = prefix
-    while text:
-        code = ord(text[-1])
-        if code < 0xD7FF or 0xDFFF < code < 0x10FFFF:
-            return text[:-1] + chr(code + 1)
-        text = text[:-1]
-    return None
 
 
 def _values(item: Object) -> Json:

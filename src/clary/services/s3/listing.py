@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from ...provider.context import Context
+from ...store.key_walk import group_of
 from ...store.object import Object
 from ...store.object_rows import ObjectRows
 from . import s3
@@ -16,7 +17,6 @@ from .errors import bucket, invalid_argument, rows
 
 Json = dict[str, Any]
 MAX_KEYS = 1000
-_LAST = "\U0010ffff"
 
 
 @dataclass(slots=True)
@@ -27,36 +27,50 @@ class _Page:
     last: str = ""  # the last key or common prefix of this page
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Keys that stand next to each other in the index and belong to no group, or one group."""
+
+    group: str | None
+    first: str
+    last: str
+    count: int
+
+
+def runs(keys: list[str], prefix: str, delimiter: str) -> Iterator[Run]:
+    """Divide the keys of a walk into groups and into runs of keys between them."""
+    at = 0
+    while at < len(keys):
+        group, end = group_of(keys[at], prefix, delimiter), at + 1
+        while group is None and end < len(keys) and group_of(keys[end], prefix, delimiter) is None:
+            end += 1
+        yield Run(group, keys[at], keys[end - 1], end - at)
+        at = end
+
+
 def _walk(found: ObjectRows, name: str, prefix: str, delimiter: str, after: str, limit: int) -> _Page:
     """One page. A common prefix is jumped over, so a listing costs what it shows, not what it hides."""
     page = _Page()
     if limit == 0:
         return page
-    if delimiter and after and (group := _group(after, prefix, delimiter)) == after:
-        after = group + _LAST
-    while True:
-        batch = found.scan(name, prefix, after, limit + 1 - len(page.items) - len(page.prefixes))
-        if not batch:
-            return page
-        for item in batch:
-            if len(page.items) + len(page.prefixes) == limit:
-                page.truncated = True
-                return page
-            after = item.key
-            if delimiter and (group := _group(item.key, prefix, delimiter)):
-                page.prefixes.append(group)
-                page.last, after = group, group + _LAST
-                break
-            page.items.append(item)
-            page.last = item.key
+    if not delimiter:
+        batch = found.scan(name, prefix, after, limit + 1)
+        page.truncated, page.items = len(batch) > limit, batch[:limit]
+        page.last = page.items[-1].key if page.items else ""
+        return page
+    keys = found.walk(name, prefix, delimiter, after, limit + 1)
+    page.truncated = len(keys) > limit
+    for run in runs(keys[:limit], prefix, delimiter):
+        if run.group is not None:
+            page.prefixes.append(run.group)
+        else:
+            page.items += found.scan(name, run.first, "", run.count, exact=False)
+        page.last = run.group or run.last
+    return page
 
 
-def _group(key: str, prefix: str, delimiter: str) -> str | None:
-    at = key.find(delimiter, len(prefix))
-    return key[: at + len(delimiter)] if at >= 0 else None
-
-
-def _encoder(request: Json) -> Callable[[str], str]:
+def encoder(request: Json) -> Callable[[str], str]:
+    """How answers spell keys: as they are, or percent-encoded where the request wants it."""
     kind = request.get("EncodingType")
     if kind is None:
         return lambda text: text
@@ -105,7 +119,7 @@ def list_objects_v2(ctx: Context, request: Json) -> Json:
     """Keys, by continuation token."""
     found = rows(ctx)
     bucket(ctx, found, request)
-    encode, limit = _encoder(request), _limit(request)
+    encode, limit = encoder(request), _limit(request)
     after = request.get("StartAfter", "")
     if (text := request.get("ContinuationToken")) is not None:
         after = _read_token(text)
@@ -135,7 +149,7 @@ def list_objects(ctx: Context, request: Json) -> Json:
     """Keys, by marker."""
     found = rows(ctx)
     bucket(ctx, found, request)
-    encode, limit = _encoder(request), _limit(request)
+    encode, limit = encoder(request), _limit(request)
     marker = request.get("Marker", "")
     page = _walk(found, request["Bucket"], request.get("Prefix", ""), request.get("Delimiter", ""), marker, limit)
     shown = _common(request, page, encode, limit)
@@ -150,23 +164,11 @@ def list_object_versions(ctx: Context, request: Json) -> Json:
     """Every version and delete marker, newest first within a key."""
     found = rows(ctx)
     bucket(ctx, found, request)
-    encode, limit = _encoder(request), _limit(request)
+    encode, limit = encoder(request), _limit(request)
     key, version = request.get("KeyMarker", ""), request.get("VersionIdMarker")
     prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
-    at = found.get(request["Bucket"], key, version) if version else None
-    items: list[Object] = []
-    prefixes: list[str] = []
-    truncated, edge = False, at.sequence if at else None
-    batch = found.scan(request["Bucket"], prefix, key, limit + 1, versions=True, after_sequence=edge)
-    for item in batch:
-        if len(items) + len(prefixes) == limit:
-            truncated = True
-            break
-        if delimiter and (group := _group(item.key, prefix, delimiter)):
-            if group not in prefixes:
-                prefixes.append(group)
-            continue
-        items.append(item)
+    page = _walk_versions(found, request["Bucket"], prefix, delimiter, (key, version), limit)
+    items, prefixes, truncated = page.items, page.prefixes, page.truncated
     shown: Json = {
         "Name": request["Bucket"], "Prefix": encode(prefix), "KeyMarker": encode(key), "MaxKeys": limit,
         "IsTruncated": truncated, "CommonPrefixes": [{"Prefix": encode(p)} for p in prefixes],
@@ -180,6 +182,55 @@ def list_object_versions(ctx: Context, request: Json) -> Json:
     }  # fmt: skip
     if version:
         shown["VersionIdMarker"] = version
-    if truncated and items:
-        shown |= {"NextKeyMarker": encode(items[-1].key), "NextVersionIdMarker": items[-1].version}
+    if delimiter:
+        shown["Delimiter"] = encode(delimiter)
+    if request.get("EncodingType"):
+        shown["EncodingType"] = "url"
+    if truncated:
+        shown["NextKeyMarker"] = encode(page.last)
+        if items and items[-1].key == page.last:
+            shown["NextVersionIdMarker"] = items[-1].version
     return shown
+
+
+def _walk_versions(
+    found: ObjectRows, name: str, prefix: str, delimiter: str, marker: tuple[str, str | None], limit: int
+) -> _Page:
+    """One page of versions, newest first within a key; a group counts once."""
+    page = _Page()
+    if limit == 0:
+        return page
+    key, version = marker
+    at = found.get(name, key, version) if version else None
+    edge = at.sequence if at else None
+    if not delimiter:
+        batch = found.scan(name, prefix, key, limit + 1, versions=True, after_sequence=edge)
+        page.truncated, page.items = len(batch) > limit, batch[:limit]
+        page.last = page.items[-1].key if page.items else ""
+        return page
+    if (
+        edge is not None and group_of(key, prefix, delimiter) is None
+    ):  # older versions of the key that the last page ended in
+        rest = found.scan(name, prefix, key, limit + 1, versions=True, after_sequence=edge)
+        page.items = [i for i in rest if i.key == key]
+    for run in runs(found.walk(name, prefix, delimiter, key, limit + 1, versions=True), prefix, delimiter):
+        left = limit - len(page.items) - len(page.prefixes)
+        if left <= 0:
+            page.truncated = True
+            break
+        if run.group is not None:
+            page.prefixes.append(run.group)
+            page.last = run.group
+            continue
+        batch = found.scan(name, run.first, "", left + 1, versions=True, exact=False)
+        page.items += [i for i in batch if i.key <= run.last]
+        page.last = run.last
+        if len(page.items) + len(page.prefixes) > limit:
+            break
+    over = len(page.items) + len(page.prefixes) - limit
+    if over > 0:
+        page.truncated = True
+        del page.items[len(page.items) - over :]
+    if page.items and (not page.prefixes or page.items[-1].key > page.prefixes[-1]):
+        page.last = page.items[-1].key
+    return page

@@ -8,12 +8,14 @@ import hashlib
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, delete, insert, or_, select
 
 from ...clock import now
 from ...ids import token
 from ...provider.context import Context
-from ...provider.errors import coded
+from ...provider.errors import AwsError, coded
+from ...provider.pages import whole
+from ...store.key_walk import UPLOADS, walk
 from ...store.object import Object, Segment, dump_segments, load_segments
 from ...store.object_rows import ObjectRows
 from ...store.schema import s3_part, s3_upload
@@ -21,10 +23,12 @@ from . import checksums, s3
 from .body import Received, Receiver
 from .conditions import check_write
 from .errors import bucket, invalid_argument, rows
+from .listing import encoder, runs
 from .objects import announce, check_key, object_meta, source_of
 
 Json = dict[str, Any]
 MIN_PART = 5 << 20
+MAX_UPLOADS = 1000
 
 
 def _no_such_upload(upload: str) -> Exception:
@@ -319,24 +323,71 @@ def list_parts(ctx: Context, request: Json) -> Json:
 
 @s3.operation
 def list_multipart_uploads(ctx: Context, request: Json) -> Json:
-    """A bucket's unfinished uploads."""
+    """A bucket's unfinished uploads by key, those of a key by time; groups at a delimiter count once."""
+    name = request["Bucket"]
     bucket(ctx, rows(ctx), request)
-    prefix, limit = request.get("Prefix", ""), min(request.get("MaxUploads", 1000), 1000)
-    statement = select(s3_upload).where(s3_upload.c.bucket == request["Bucket"])
-    found = ctx.tx.connection.execute(statement.order_by(s3_upload.c.key, s3_upload.c.created)).mappings()
-    marker = (request.get("KeyMarker", ""), request.get("UploadIdMarker", ""))
-    uploads = [
-        u
-        for u in found
-        if u["key"].startswith(prefix) and (u["key"], u["id"] if u["key"] == marker[0] else "") > marker
-    ]
-    page = uploads[:limit]
-    shown = [
-        {"Key": u["key"], "UploadId": u["id"], "Initiated": u["created"], "StorageClass": "STANDARD"} for u in page
-    ]
+    encode = encoder(request)
+    prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
+    limit = whole(request.get("MaxUploads"), MAX_UPLOADS, _max_uploads(request))
+    limit = min(limit, MAX_UPLOADS)
+    marker, identifier = (
+        request.get("KeyMarker", ""),
+        request.get("UploadIdMarker", "") if request.get("KeyMarker") else "",
+    )
+    uploads = _uploads(ctx, name, marker, marker, limit + 1, identifier) if identifier else []
+    prefixes: list[str] = []
+    last, truncated = "", False
+    keys = walk(ctx.tx.direct, UPLOADS, name, prefix, delimiter, marker, limit + 1) if limit else []
+    for run in runs(keys, prefix, delimiter):
+        left = limit - len(uploads) - len(prefixes)
+        if left <= 0:
+            truncated = True
+            break
+        if run.group is not None:
+            prefixes.append(run.group)
+            last = run.group
+        else:
+            uploads += _uploads(ctx, name, run.first, run.last, left + 1)
+    if len(uploads) + len(prefixes) > limit > 0:
+        truncated = True
+        del uploads[limit - len(prefixes) - len(uploads) :]
+    own = bool(uploads) and uploads[-1]["key"] > last
     answer: Json = {
-        "Bucket": request["Bucket"], "Prefix": prefix, "MaxUploads": limit, "IsTruncated": len(uploads) > limit, "Uploads": shown,
+        "Bucket": name, "Prefix": encode(prefix), "MaxUploads": limit, "IsTruncated": truncated, "KeyMarker": encode(marker),
+        "UploadIdMarker": identifier, "CommonPrefixes": [{"Prefix": encode(p)} for p in prefixes],
+        "Uploads": [
+            {"Key": encode(u["key"]), "UploadId": u["id"], "Initiated": u["created"], "StorageClass": "STANDARD"}
+            for u in uploads
+        ],
     }  # fmt: skip
-    if answer["IsTruncated"]:
-        answer |= {"NextKeyMarker": page[-1]["key"], "NextUploadIdMarker": page[-1]["id"]}
+    if delimiter:
+        answer["Delimiter"] = encode(delimiter)
+    if request.get("EncodingType"):
+        answer["EncodingType"] = "url"
+    if truncated:
+        answer["NextKeyMarker"] = encode(uploads[-1]["key"] if own else last)
+        answer["NextUploadIdMarker"] = uploads[-1]["id"] if own else ""
     return answer
+
+
+def _max_uploads(request: Json) -> AwsError:
+    return invalid_argument(
+        "Argument max-uploads must be an integer between 0 and 2147483647", ArgumentName="max-uploads",
+        ArgumentValue=request.get("MaxUploads"),
+    )  # fmt: skip
+
+
+def _uploads(ctx: Context, name: str, first: str, last: str, limit: int, after: str = "") -> list[Any]:
+    """Uploads of the keys from one to another; those of the first one from behind an upload, where that is there still."""
+    own = and_(s3_upload.c.bucket == name, s3_upload.c.key >= first, s3_upload.c.key <= last)
+    order = (s3_upload.c.key, s3_upload.c.created, s3_upload.c.id)
+    statement = select(s3_upload).where(own).order_by(*order).limit(limit)
+    if after:
+        seen = select(s3_upload.c.created).where(own, s3_upload.c.id == after)
+        created = ctx.tx.connection.execute(seen).scalar_one_or_none()
+        if created is None:
+            statement = statement.where(s3_upload.c.id > after)
+        else:
+            later = and_(s3_upload.c.created == created, s3_upload.c.id > after)
+            statement = statement.where(or_(s3_upload.c.created > created, later))
+    return list(ctx.tx.connection.execute(statement).mappings())

@@ -66,6 +66,7 @@ class Protocol:
         """An error as a response; the status comes from the model unless given."""
         shape = self.service.errors.get(code)
         traits = (shape["error"] or {}) if shape else {}
+        message, members = _clean(message), {k: _clean(v) for k, v in members.items()}
         status = status or traits.get("httpStatusCode") or (500 if shape and shape["fault"] else 400)
         response = Response(status, {"Content-Type": self.content_type})
         if self.service.metadata.get("awsQueryCompatible") is not None:
@@ -91,6 +92,11 @@ class Protocol:
     ) -> None:
         """Fill a response with an error; ``members['message']`` is its text."""
         raise NotImplementedError
+
+
+def _clean(value: Any) -> Any:
+    """A text that can be written: bytes of a header that are not UTF-8 were kept as halves of characters."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
 
 
 def named(service: Service, name: str) -> Operation:
