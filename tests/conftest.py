@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: librari
 from tests.platform import Platform, run, started, until
 
 _numbers = itertools.count(1)
+LOOPBACK = "127.0.0.0/8 localhost"  # where tests put the servers that APIs call
 
 
 @pytest.fixture
@@ -72,7 +73,9 @@ def _accepts(port: int) -> bool:
 @pytest.fixture(scope="session")
 def sqlite_platform() -> Iterator[Platform]:
     """A running platform on SQLite."""
-    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5") as platform:
+    with started(
+        Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_FUNCTION_RETRY_SECONDS="0.5", CLARY_OUTBOUND_ALLOW=LOOPBACK
+    ) as platform:
         yield platform
 
 
@@ -84,6 +87,7 @@ def postgres_platform(postgres: str) -> Iterator[Platform]:
         "--database",
         postgres,
         CLARY_FUNCTION_RETRY_SECONDS="0.5",
+        CLARY_OUTBOUND_ALLOW=LOOPBACK,
         CLARY_COMPILED="0",
     ) as platform:
         yield platform
@@ -106,7 +110,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def own_platform(request: pytest.FixtureRequest, name: str) -> Iterator[Platform]:
     """A running platform for one test, to be killed and started again; on SQLite unless the test wants ``BOTH_STORES``."""
-    variables = {"CLARY_FUNCTION_RETRY_SECONDS": "0.5"}
+    variables = {"CLARY_FUNCTION_RETRY_SECONDS": "0.5", "CLARY_OUTBOUND_ALLOW": LOOPBACK}
     if getattr(request, "param", "sqlite") == "postgres":
         variables["CLARY_DATABASE"] = _database_of_its_own(request.getfixturevalue("postgres"), name)
     with started(Path(tempfile.mkdtemp(prefix="clary-test-")), **variables) as platform:

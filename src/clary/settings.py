@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .destinations import destinations
+
 DEFAULT_PORT = 4566
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
@@ -72,6 +74,10 @@ class Settings:
         "",
         "Where user pools are whose tokens REST APIs take, of an emulator for example (`http://localhost:9229`); empty means AWS's own.",
     )
+    outbound_allow: str = _setting(
+        "",
+        "Hosts and networks (`localhost 127.0.0.1:8000 169.254.0.0/16`) that integrations of APIs and issuers of tokens may be at although they are loopback, link-local or otherwise special. Without it these are out of reach, as is this platform itself unless its port is named; addresses of private networks (10.0.0.0/8 and its like) may always be reached.",
+    )
     packages_days: float = _setting(
         30.0, "How long packages of users' code stay installed after they were last needed."
     )
@@ -110,6 +116,10 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: A
             values[spec.name] = _read(spec.name, type(spec.default), text)
     values |= {k: v for k, v in overrides.items() if v is not None}
     settings = Settings(**values)
+    try:
+        list(destinations(settings.outbound_allow))
+    except ValueError as error:
+        raise ValueError(f"CLARY_OUTBOUND_ALLOW cannot be read: {error}") from None
     if settings.open and settings.host not in ("127.0.0.1", "localhost", "::1"):
         raise ValueError(f"open mode accepts any credentials and so listens on loopback only, not on {settings.host}")
     if settings.ephemeral and "home" not in values:

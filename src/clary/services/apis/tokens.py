@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,11 @@ from urllib.parse import urlsplit
 import jwt
 import orjson
 
+from ...wire import bounded
+from ..outbound import Outbound
 from . import proxying
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _ALGORITHMS = ["RS256", "RS384", "RS512"]
@@ -49,7 +54,8 @@ class _Keys:
 class Verifier:
     """Knows the keys of issuers, and looks at them again every two hours."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
         self._keys: dict[str, _Keys] = {}
 
     async def claims(self, token: str, issuer: str, audience: list[str] | None) -> Json:
@@ -86,7 +92,7 @@ class Verifier:
         known, now = self._keys.get(issuer), time.monotonic()
         if known is None or now > known.until or (identifier not in known.by_id and now > known.again):
             try:
-                known = _Keys(await _published(issuer), now + _KEPT_SECONDS, now + _AGAIN_SECONDS)
+                known = _Keys(await _published(self._outbound, issuer), now + _KEPT_SECONDS, now + _AGAIN_SECONDS)
             except BadToken as error:  # not asked again by each request that comes meanwhile
                 known = _Keys({}, now + _FAILED_SECONDS, now + _FAILED_SECONDS, str(error))
             self._keys[issuer] = known
@@ -97,23 +103,24 @@ class Verifier:
         return known.by_id[identifier]
 
 
-async def _published(issuer: str) -> dict[str, Any]:
+async def _published(outbound: Outbound, issuer: str) -> dict[str, Any]:
     """The RSA keys that an issuer publishes."""
     try:
-        about = await _document(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        documents = (await _document(str(about["jwks_uri"])))["keys"]
+        about = await _document(outbound, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        documents = (await _document(outbound, str(about["jwks_uri"])))["keys"]
         return {str(k.get("kid", "")): jwt.PyJWK(k).key for k in documents if k.get("kty") == "RSA"}
-    except (proxying.Unreachable, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError):
+    except (proxying.Unreachable, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        log.warning("the issuer %s has no keys for us: %s", issuer, error)
         raise BadToken("OIDC discovery endpoint communication error") from None
 
 
-async def _document(url: str) -> Json:
+async def _document(outbound: Outbound, url: str) -> Json:
     if issuer_problem(url):
         raise ValueError(url)
-    found = await proxying.ask("GET", url, {"accept": "application/json"}, b"", _TIMEOUT)
+    found = await proxying.ask(outbound, "GET", url, {"accept": "application/json"}, b"", _TIMEOUT)
     if found.status != 200:
         raise ValueError(url)
-    return dict(orjson.loads(found.body))
+    return dict(bounded.loads(found.body))
 
 
 def unverified_issuer(token: str) -> str:

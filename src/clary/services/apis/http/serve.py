@@ -21,6 +21,7 @@ from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
+from ...outbound import Outbound
 from .. import access_log, proxying, tokens
 from ..functions import Failed, arn_of, invoke
 from ..hosts import Called, Signed
@@ -70,9 +71,10 @@ class Server:
 
     def __init__(self, platform: Platform):
         self._platform = platform
+        self._outbound = Outbound(platform.settings)
         self._lives = Lives(platform, KIND, Live)
         self._buckets = Buckets()
-        self._tokens = tokens.Verifier()
+        self._tokens = tokens.Verifier(self._outbound)
         self._decisions: dict[tuple[str, ...], tuple[float, Json | None]] = {}
 
     async def answer(self, request: Request, called: Called, signed: Signed) -> Response | None:
@@ -201,6 +203,7 @@ class Server:
         }
         try:
             found = await proxying.ask(
+                self._outbound,
                 call.method if method == "ANY" else method,
                 url,
                 headers,

@@ -24,6 +24,7 @@ from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
+from ...outbound import Outbound
 from ...process_environment import address, credentials
 from .. import access_log, proxying, tokens
 from ..functions import Failed, arn_of, invoke
@@ -76,9 +77,11 @@ class Server:
 
     def __init__(self, platform: Platform):
         self._platform = platform
+        self._outbound = Outbound(platform.settings)
+        self._inbound = Outbound(platform.settings, address(platform.settings))  # to the platform's own endpoints
         self._lives = Lives(platform, KIND, Live)
         self._buckets = Buckets()
-        self._verifier = tokens.Verifier()
+        self._verifier = tokens.Verifier(self._outbound)
         self._decisions: dict[tuple[str, ...], tuple[float, Json | None]] = {}
         self._used: dict[tuple[str, str, str], int] = {}  # plan, key, period: requests
 
@@ -385,9 +388,11 @@ class Server:
         self, method: str, url: str, headers: dict[str, str], body: bytes, integration: Json
     ) -> proxying.Answered:
         try:
-            return await proxying.ask(method, url, headers, body, integration["timeoutInMillis"] / 1000)
+            return await proxying.ask(self._outbound, method, url, headers, body, integration["timeoutInMillis"] / 1000)
         except proxying.Unreachable as error:
             log.warning("%s", error)
+            if error.refused:
+                raise Refused("API_CONFIGURATION_ERROR", "Internal server error") from None
             if error.timed_out:
                 raise Refused("INTEGRATION_TIMEOUT", "Endpoint request timed out") from None
             raise Refused("INTEGRATION_FAILURE", "Network error communicating with endpoint") from None
@@ -502,7 +507,7 @@ class Server:
         SigV4Auth(role, "sagemaker", call.region).add_auth(request)
         try:
             return proxying.ask_now(
-                "POST", url, dict(request.headers), body.encode(), integration["timeoutInMillis"] / 1000
+                self._inbound, "POST", url, dict(request.headers), body.encode(), integration["timeoutInMillis"] / 1000
             )
         except proxying.Unreachable as error:
             kind = "INTEGRATION_TIMEOUT" if error.timed_out else "INTEGRATION_FAILURE"
