@@ -21,12 +21,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop earlier than that")
     parser.add_argument("--only", default="", help="operations whose service.Name has this in it")
     parser.add_argument("--workers", type=int, default=3, help="connections side by side")
+    parser.add_argument("--database", default="", help="URL of the platform's database; empty means SQLite")
     parser.add_argument("--open", action="store_true", help="an open platform")
     given = parser.parse_args()
+    options = [*(["--open"] if given.open else []), *(["--database", given.database] if given.database else [])]
     print(f"seed {given.seed}", flush=True)
-    with started(
-        Path(tempfile.mkdtemp(prefix="clary-fuzz-")), *(["--open"] if given.open else []), CLARY_HOLD_SECONDS="1"
-    ) as platform:
+    with started(Path(tempfile.mkdtemp(prefix="clary-fuzz-")), *options, CLARY_HOLD_SECONDS="1") as platform:
         began = time.monotonic()
         campaign = Campaign(
             platform, given.seed, given.count, given.seconds, given.workers, only=given.only
@@ -35,6 +35,7 @@ def main() -> int:
         strays = campaign.strays()
         for trace in strays:
             print(f"== traceback in the log\n{trace[-1500:]}\n")
+    print(f"{len(campaign.reached)} of {len(campaign.operations)} operations have answered 2xx at least once")
     found = len(campaign.findings) + len(strays)
     spread = ", ".join(f"{s or 'none'}: {n}" for s, n in sorted(campaign.statuses.items()))
     print(f"{campaign.sent} requests in {took:.0f} s with seed {given.seed}: {found} findings ({spread})")

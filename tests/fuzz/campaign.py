@@ -111,6 +111,7 @@ class Campaign:
     findings: dict[str, Finding] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
     sent: int = 0
+    reached: set[str] = field(default_factory=set)  # operations that have answered 2xx
     _known: Known = field(default_factory=Known)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: bool = False
@@ -134,6 +135,11 @@ class Campaign:
         except KeyboardInterrupt:
             self._over = True
         return self
+
+    @property
+    def operations(self) -> set[str]:
+        """The operations that the campaign asks for."""
+        return {f"{t.service}.{t.operation.name}" for t in self._targets}
 
     def _served(self) -> set[tuple[str, str]]:
         found = json.loads(self.platform.page("/_clary/coverage"))
@@ -159,6 +165,8 @@ class Campaign:
             with self._lock:
                 self.sent += 1
                 self.statuses[answer.status] += 1
+                if 200 <= answer.status < 300:
+                    self.reached.add(draft.label.partition(" ")[0])
             if answer.status == 200:
                 self._known.read(answer.body)
             if verdict := judge(draft, answer):

@@ -98,7 +98,17 @@ def test_schedules(schedule: str, zone: str, after: str, until: str, due: bool) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "at(now)", "rate(0 minutes)", "rate(1 week)", "cron(* * * *)", "cron(60 * * * ? *)", "cron(L * * * ? *)"],
+    [
+        "",
+        "at(now)",
+        "rate(0 minutes)",
+        "rate(1 week)",
+        "cron(* * * *)",
+        "cron(60 * * * ? *)",
+        "cron(L * * * ? *)",
+        "at(9999-99-99T00:00:00)",
+        f"rate({'9' * 400} days)",
+    ],
 )
 def test_what_is_no_schedule(text: str) -> None:
     with pytest.raises(ScheduleError):

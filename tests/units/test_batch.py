@@ -49,6 +49,16 @@ def test_what_is_no_path(path: str) -> None:
         compile_path(path)
 
 
+def test_paths_have_bounds() -> None:
+    deep: list[Any] = []
+    deep.append(deep)
+    with pytest.raises(PathError, match="more than 1000000 values"):
+        compile_path("$" + "[0:,0:]" * 60)(deep)
+    for path in ("$." + "a" * 5000, "$[" + "9" * 5000 + "]", "$[0:" + "9" * 11 + "]"):
+        with pytest.raises(PathError):
+            compile_path(path)
+
+
 @pytest.mark.parametrize("path", ["$[9]", "$.a", "$['a','id']", "$.f.x", "$.id[0]"])
 def test_paths_that_lead_nowhere(path: str) -> None:
     with pytest.raises(PathError, match="does not exist in a record"):

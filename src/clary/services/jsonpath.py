@@ -13,9 +13,12 @@ from typing import Any
 _TOKEN = re.compile(
     r"""\.(?P<name>[A-Za-z_][\w\-]*|\*)"""
     r"""|\[\s*(?P<names>'(?:[^'\\]|\\.)*'(?:\s*,\s*'(?:[^'\\]|\\.)*')*)\s*\]"""
-    r"""|\[\s*(?P<indexes>\*|-?\d*(?::-?\d*)?(?:\s*,\s*-?\d*(?::-?\d*)?)*)\s*\]"""
+    r"""|\[\s*(?P<indexes>\*|-?\d{0,9}(?::-?\d{0,9})?(?:\s*,\s*-?\d{0,9}(?::-?\d{0,9})?)*)\s*\]"""
 )
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+
+MAX_LENGTH = 4096
+MAX_MATCHES = 1_000_000
 
 Step = Callable[[Any], tuple[Any, bool]]
 """What a value becomes, and whether that is a list of matches for the next step to go through one by one."""
@@ -27,6 +30,8 @@ class PathError(ValueError):
 
 def compile_path(text: str) -> Callable[[Any], Any]:
     """A function that applies a path to a value; PathError when it is not one."""
+    if len(text) > MAX_LENGTH:
+        raise PathError(f"the JSONPath {text[:100]}… has more than {MAX_LENGTH} characters")
     if not text.startswith("$"):
         raise PathError(f"{text!r} is not a JSONPath: it must begin with $")
     steps: list[Step] = []
@@ -56,6 +61,8 @@ def _apply(steps: list[Step], value: Any, text: str) -> Any:
                 raise PathError(f"the path {text} does not exist in a record") from None
             many = many or several
             following += result if several else [result]
+            if len(following) > MAX_MATCHES:  # slices may overlap: each step could double what there is
+                raise PathError(f"the path {text} leads to more than {MAX_MATCHES} values")
         matches = following
     return matches if many else matches[0]
 

@@ -21,6 +21,9 @@ Due = Callable[[float, float], bool]
 """Whether an action is due after one moment and until another (seconds since the epoch)."""
 
 
+_LONGEST_RATE = 100 * 366 * 86400
+
+
 class ScheduleError(ValueError):
     """A schedule that cannot be read."""
 
@@ -32,12 +35,15 @@ def compile_schedule(text: str, timezone: str = "UTC", began: float = 0.0) -> Du
     except (KeyError, ValueError, OSError):
         raise ScheduleError(f"The timezone {timezone} is not known.") from None
     if found := _AT.match(text):
-        moment = dt.datetime.fromisoformat(found[1]).replace(tzinfo=zone).timestamp()
+        try:
+            moment = dt.datetime.fromisoformat(found[1]).replace(tzinfo=zone).timestamp()
+        except (ValueError, OverflowError):
+            raise ScheduleError(f"The time {found[1]} does not exist.") from None
         return lambda after, until: after < moment <= until
     if found := _RATE.match(text):
-        period = int(found[1]) * _UNITS[found[2]]
-        if period <= 0:
-            raise ScheduleError("A rate must be positive.")
+        period = int(found[1][:12]) * _UNITS[found[2]]
+        if not 0 < period <= _LONGEST_RATE:
+            raise ScheduleError("A rate must be positive, and shorter than a hundred years.")
         return lambda after, until: int((after - began) // period) < int((until - began) // period)
     if text.startswith("cron(") and text.endswith(")"):
         return _cron(text[5:-1].upper().split(), zone)
