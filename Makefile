@@ -8,7 +8,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 MAKEFLAGS += --jobs=2
 
-.PHONY: setup quickstart run check fix test fast fuzz bench bench-peers docs clean
+.PHONY: setup quickstart run check fix test fast fuzz crash bench bench-peers docs clean
 
 setup: $(BIN)/.compiled ## the platform and its tools, in .venv
 
@@ -83,6 +83,11 @@ COUNT ?= 100000
 SEED ?= $(shell date +%s)
 fuzz: $(BIN)/.algorithms $(BIN)/.compiled ## hostile requests for every operation: make fuzz COUNT=500000 SEED=1 ONLY=s3
 	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --only "$(ONLY)"
+
+ROUNDS ?= 50
+STORE ?= both
+crash: $(BIN)/.algorithms $(BIN)/.compiled ## kill every part at random under load: make crash ROUNDS=50 SEED=1 STORE=both
+	@$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED) --store $(STORE)
 
 bench: $(BIN)/.algorithms $(BIN)/.compiled .envs/bench/.installed ## ratios and budgets, beside FastAPI and moto
 	@$(BIN)/python -m bench

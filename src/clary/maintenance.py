@@ -39,6 +39,8 @@ _METRIC_SECONDS = 15 * 86400.0
 _CALL_SECONDS = 86400.0
 _JOBS = ("TrainingJob", "TransformJob")
 _EVERY_SECONDS = 3600.0
+_FAULT_SECONDS = 60.0  # until the chores are tried again that a fault has cut short
+_LAST_SECONDS = 15.0  # in which a control before this one has surely ended
 _GRACE_SECONDS = 3600.0  # a blob is written before the row that refers to it
 
 
@@ -64,7 +66,11 @@ async def running(platform: Platform) -> AsyncIterator[None]:
 
     async def work() -> None:
         await asyncio.to_thread(_tidy_up_after_the_last, platform, began)
+        await asyncio.sleep(_LAST_SECONDS)
+        with contextlib.suppress(OSError, SQLAlchemyError):
+            await asyncio.to_thread(sweep_blobs, platform, now() - began)
         while True:
+            pause = _FAULT_SECONDS
             with contextlib.suppress(OSError, SQLAlchemyError):
                 session = platform.settings.folder / "run" / "session.json"
                 await asyncio.to_thread(bootstrap.write_session, platform, session)  # its credentials expire
@@ -78,7 +84,8 @@ async def running(platform: Platform) -> AsyncIterator[None]:
                 removed = await asyncio.to_thread(packages.sweep, platform, platform.settings.packages_days * 86400)
                 if removed:
                     log.info("removed %d sets of packages that nothing needed lately", removed)
-            await asyncio.sleep(_EVERY_SECONDS)
+                pause = _EVERY_SECONDS
+            await asyncio.sleep(pause)
 
     task = asyncio.create_task(work())
     try:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.exc import OperationalError
 
 from ..clock import now
+from ..faults import is_fault
 from ..store.database import Database
 from ..store.rows import Json, Key, Row
 from ..store.schema import resource
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 AT_ONCE = 16
 _LONGEST_SLEEP = 5.0
+_LONGEST_WAIT = 60.0  # of a row whose reconciler fails
+_FAULT_SECONDS = 2.0  # the same while only the machine or the database is in its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Engine:
                 row = tx.rows.get(*key) if taken else None
                 if row is not None:
                     claimed.append((row, token))
-                self._woken.discard(key)
+        self._woken.difference_update(keys)  # after the commit: a wake-up outlives a database that is away
         return claimed, 0.0
 
     async def _reconcile(self, row: Row, token: str) -> None:
@@ -157,7 +161,9 @@ class Engine:
         except Exception as error:  # the one place where a fault becomes a retry
             log.exception("reconciling %s %s failed", row.kind, row.name)
             try:
-                await asyncio.to_thread(self._note, row, token, f"{type(error).__name__}: {error}")
+                await asyncio.to_thread(
+                    self._note, row, token, f"{type(error).__name__}: {error}", _longest_wait(error)
+                )
             except Exception:  # noqa: BLE001  # the database may be away, too: the lease is given back when it answers
                 self._held.append((row, token))
         finally:
@@ -198,17 +204,17 @@ class Engine:
             modified = fresh.modified if (status, state) == (fresh.status, fresh.state) else now()
             tx.rows.save(fresh, status=status, private=outcome.private, state=state, modified=modified, **changes)
 
-    def _note(self, row: Row, token: str, text: str) -> None:
+    def _note(self, row: Row, token: str, text: str, longest: float) -> None:
         with self._database.write() as tx:
             if self._release(tx.connection, row.key, token) and (fresh := tx.rows.get(*row.key)) is not None:
-                wait = min(60.0, 0.5 * 2**fresh.tries)
+                wait = min(longest, 0.5 * 2**fresh.tries)
                 tx.rows.save(fresh, tries=fresh.tries + 1, note=text, due=now() + wait, modified=fresh.modified)
 
     def _give_back(self) -> None:
         """Give back leases of rows whose outcome could not be recorded, so that they are due again."""
         while self._held:
             row, token = self._held[-1]
-            self._note(row, token, "the outcome could not be recorded")
+            self._note(row, token, "the outcome could not be recorded", _FAULT_SECONDS)
             self._held.pop()
 
     def _release(self, connection: Any, key: Key, token: str) -> bool:
@@ -223,6 +229,10 @@ class Engine:
                 .where(resource.c.lease.startswith(f"{self._node}:", autoescape=True))
                 .values(lease=None, leased_until=None)
             )
+
+
+def _longest_wait(error: BaseException) -> float:
+    return _FAULT_SECONDS if is_fault(error) or isinstance(error, OperationalError) else _LONGEST_WAIT
 
 
 def _merged(before: Json, ours: Json, theirs: Json) -> Json:

@@ -1,0 +1,1 @@
+"""Every part of a platform is killed at random under mixed load; afterwards nothing acknowledged is lost, nothing is left."""
