@@ -67,11 +67,15 @@ class Load:
         self.findings: list[str] = []
         self.acknowledged = 0
         self._stop = threading.Event()
+        self._clients = threading.local()
 
     def client(self, service: str) -> Any:
-        """A client that sends each request once."""
-        options = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
-        return self.platform.client(service, config=options)
+        """A client that sends each request once; each thread has its own."""
+        kept: dict[str, Any] = self._clients.__dict__
+        if service not in kept:
+            options = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
+            kept[service] = self.platform.client(service, config=options)
+        return kept[service]
 
     def run(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         """Work for some seconds."""

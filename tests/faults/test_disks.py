@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from clary.gateway.unavailable import _CODES
 from tests.conftest import _database_of_its_own
-from tests.jobs import ROLE, bucket, job
+from tests.jobs import ROLE, bucket, deploy, job, predict, table, train
 from tests.platform import Platform, started, until
 
 from .injection import CREATE, DESCRIPTOR, DISK, NAME, SYNC, WRITE, Faults
@@ -229,6 +229,32 @@ def _ready(broken: Broken) -> None:
             call(**names)
         except logs.exceptions.ResourceAlreadyExistsException:
             continue
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_jobs_endpoints_and_functions_go_on_after_a_fault(broken: Broken, fault: str, name: str) -> None:
+    """What runs when the fault begins ends as it should or fails with an internal error; what is made later works."""
+    error, kinds = FAULTS[fault]
+    platform = broken.platform
+    sagemaker = broken.client("sagemaker")
+    for number, passes in enumerate((0, 20, 60, 150)):
+        one = f"{name}-{number}"
+        sagemaker.create_training_job(**job(one, "disks"))
+        with broken.faults.injected(error, passes, kinds):
+            until(lambda one=one: broken.faults.failed > 3 or _over(platform, one), what="the fault is seen")
+        until(lambda one=one: _over(platform, one), 120, what="the job ends")
+        found = sagemaker.describe_training_job(TrainingJobName=one)
+        status, why = found["TrainingJobStatus"], found.get("FailureReason", "")
+        assert status == "Completed" or why.startswith("InternalServerError"), (passes, status, why)
+    done = train(platform, job(f"{name}-last", "disks"))
+    assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
+    assert deploy(platform, name, done["ModelArtifacts"]["S3ModelArtifacts"])["EndpointStatus"] == "InService"
+    assert predict(platform, name, table()[:1, 1:])
+    sagemaker.delete_endpoint(EndpointName=name)
+    _function(broken, 7)
+    assert broken.client("lambda").invoke(FunctionName="fn")["Payload"].read() == b"7"
+    until(lambda: not list((platform.home / "runs").glob("job-*")), what="the jobs' folders are gone")
+    until(lambda: not broken.leftovers(), 30, what=f"no leftover files: {broken.leftovers()}")
 
 
 def _over(platform: Platform, name: str) -> bool:
