@@ -185,3 +185,15 @@ def test_a_reader_sees_one_state(either: Database, name: str) -> None:
         assert tx.rows.get(*key) == before
     with either.read() as tx:
         assert tx.rows.get(*key) != before
+
+
+def test_a_text_with_nul_finds_nothing_on_postgresql_and_harms_nothing(postgres: str) -> None:
+    database = Database(postgres, durable=False)
+    with database.write() as tx:
+        tx.rows.add(Row("K", "a", "r", "n\0l", "arn:n\0l", {"text": "n\0l"}))
+        assert tx.rows.get("K", "a", "r", "\0") is None
+        found = tx.rows.get("K", "a", "r", "n\0l")
+        assert found is not None and (found.name, found.spec) == ("n\ufffdl", {"text": "n\0l"})
+        assert ObjectRows(tx.direct).get("b", "\0") is None
+        tx.rows.delete(found)
+    database.close()

@@ -149,6 +149,7 @@ def _engine(url: str, durable: bool) -> Engine:
 
         @event.listens_for(engine, "connect")
         def limit(connection: Any, _record: Any) -> None:
+            _replace_nul(connection)
             connection.execute(_NOBODY_IDLES)
             connection.commit()
 
@@ -166,6 +167,22 @@ def _engine(url: str, durable: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _replace_nul(connection: Any) -> None:
+    """Write U+FFFD for U+0000, which PostgreSQL's texts cannot hold: a name with one is then one that nothing has."""
+    from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
+
+    class Binary(StrBinaryDumper):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    class Text(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    connection.adapters.register_dumper(str, Binary)
+    connection.adapters.register_dumper(str, Text)  # the last one is the one that is used by default
 
 
 def _configure(connection: Any, durable: bool) -> None:
