@@ -19,6 +19,7 @@ from .services.ecr import manifests
 from .services.sagemaker import own_images, packages
 from .store.metrics import MetricRows
 from .store.object import load_segments
+from .store.rows import Row
 from .store.schema import (
     access_key,
     bucket,
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 _METRIC_SECONDS = 15 * 86400.0
 _CALL_SECONDS = 86400.0
 _JOBS = ("TrainingJob", "TransformJob")
+_HOSTS = ("InferenceComponent", "Endpoint")
+_END_SECONDS = 120.0  # that a reset waits for what has processes
 _EVERY_SECONDS = 3600.0
 _FAULT_SECONDS = 60.0  # until the chores are tried again that a fault has cut short
 _LAST_SECONDS = 15.0  # in which a control before this one has surely ended
@@ -132,33 +135,47 @@ async def reset(platform: Platform, account: str | None) -> int:
     """Empty one account, or all: endpoints and jobs are ended first. The number of resources and buckets removed."""
     await _end_everything(platform, account)
     removed = await asyncio.to_thread(_clear, platform, account)
+    await platform.services["functions"].close_absent()
     await asyncio.to_thread(bootstrap.account, platform.database, platform.settings)
     platform.keyring.forget()
     return removed
 
 
 async def _end_everything(platform: Platform, account: str | None) -> None:
-    def wish() -> None:
+    """Delete what has processes, users before what they use, and wait until it is gone."""
+
+    def ask(kind: str) -> None:
         with platform.database.write() as tx:
-            for row in tx.rows.list("Endpoint", account):
-                tx.rows.wish(row, delete=True)
-            for kind in _JOBS:
-                for row in tx.rows.list(kind, account):
-                    if row.state in ("InProgress", "Stopping"):
-                        tx.rows.wish(row, stop=True)
+            for row in tx.rows.list(kind, account):
+                if kind in _JOBS and _runs(row):
+                    tx.rows.wish(row, stop=True)
+                elif kind in _HOSTS:
+                    tx.rows.wish(row, delete=True)
+                elif kind == "Stack" and _runs(row):  # a step that is under way would go on making things
+                    tx.rows.wish(row, operation={"kind": "delete"})
 
-    def lives() -> bool:
+    def lives(kind: str) -> bool:
         with platform.database.read() as tx:
-            jobs = [row for kind in _JOBS for row in tx.rows.list(kind, account)]
-            return bool(tx.rows.list("Endpoint", account)) or any(
-                j.state in ("InProgress", "Stopping") or j.due is not None for j in jobs
-            )
+            return any(kind in _HOSTS or _runs(row) for row in tx.rows.list(kind, account))
 
-    await asyncio.to_thread(wish)
-    for _ in range(600):
-        if not await asyncio.to_thread(lives):
-            return
-        await asyncio.sleep(0.05)
+    deadline = now() + _END_SECONDS
+    for kinds in (("Stack",), (*_JOBS, "InferenceComponent"), ("Endpoint",)):
+        for kind in kinds:
+            await asyncio.to_thread(ask, kind)
+        for kind in kinds:
+            while await asyncio.to_thread(lives, kind):
+                if now() > deadline:
+                    log.warning("a reset goes on although a %s does not end", kind)
+                    break
+                await asyncio.sleep(0.05)
+
+
+def _runs(row: Row) -> bool:
+    """Whether a job or a stack is under way; a warm pool that waits for its next job is not."""
+    if row.kind == "Stack":
+        return row.state.endswith("_IN_PROGRESS")
+    pooled = (row.status.get("WarmPoolStatus") or {}).get("Status") == "Available"
+    return row.state in ("InProgress", "Stopping") or (row.due is not None and not pooled)
 
 
 def _clear(platform: Platform, account: str | None) -> int:

@@ -572,6 +572,11 @@ class Environments:
             if not idle:
                 del self._idle[uid]
 
+    async def close_absent(self) -> None:
+        """End the idle processes of functions that were removed, and wait until they have ended."""
+        await self.reap(float("inf"))
+        await asyncio.gather(*self._chores, return_exceptions=True)
+
     def _present(self) -> set[str]:
         with self._platform.database.read() as tx:
             return {row.uid for kind in ("Function", "FunctionVersion") for row in tx.rows.list(kind)}
