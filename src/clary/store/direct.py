@@ -195,6 +195,8 @@ def _commit(connection: Any, dialect: Dialect, works: list[Work]) -> list[_Outco
     direct = Direct(connection, dialect)
     for apart in (False, True):
         try:
+            if connection.in_transaction:  # a fault was in the way of the last rollback, too
+                connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [_alone(connection, direct, work) if apart else (work(direct), None) for work in works]
             connection.execute("COMMIT")
