@@ -175,7 +175,8 @@ def run(
 def started(home: Path, *options: str, prefix: tuple[str, ...] = (), **variables: str) -> Iterator[Platform]:
     """A platform that runs while the block does; afterwards nothing of it is left."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CLARY_"))}
-    platform = Platform(home, {**kept, "CLARY_HOME": str(home), **variables}, prefix=prefix)
+    opened = {"CLARY_LOCAL_PORTS": "all"}  # a Gate listens in the test's own process
+    platform = Platform(home, {**kept, "CLARY_HOME": str(home), **opened, **variables}, prefix=prefix)
     platform.up(*options)
     try:
         yield platform

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 MAX_HOME = 43 if sys.platform == "linux" else 35
 """Bytes of the home folder's path: a Unix socket's path has 107 (macOS: 103), and a replica's lies 64 below it."""
+_PORTS = re.compile(r"(?:all|[1-9][0-9]{0,4}(?:-[1-9][0-9]{0,4})?(?:,[1-9][0-9]{0,4}(?:-[1-9][0-9]{0,4})?)*)?")
 EXECUTION_ROLE = "AmazonSageMaker-ExecutionRole"
 
 
@@ -45,6 +47,10 @@ class Settings:
     hidden: str = _setting(
         "",
         "Folders and files of this machine that jobs, replicas and functions must not see, besides the home folder and that of the platform's user, separated by colons.",
+    )
+    local_ports: str = _setting(
+        "",
+        "Ports of this machine's loopback that jobs, replicas and functions may reach besides the platform's and their own, as `5000,8000-8010`, or `all`. Closed are the others where the platform runs as root on Linux with the unified control groups.",
     )
     job_processes: int = _setting(
         2048, "How many processes and threads a job's instance or a replica may have; a function has 1024, as on AWS."
@@ -125,6 +131,8 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: A
     if settings.ephemeral and "home" not in values:
         short = "/tmp" if os.path.isdir("/tmp") else None  # macOS's own temporary folders have long names
         settings = Settings(**{**values, "home": tempfile.mkdtemp(prefix="clary-", dir=short)})
+    if not _PORTS.fullmatch(settings.local_ports):
+        raise ValueError(f"CLARY_LOCAL_PORTS is {settings.local_ports!r}; it is `all`, or ports as 5000,8000-8010")
     if (length := len(os.fsencode(settings.folder))) > MAX_HOME:
         raise ValueError(
             f"the path of the home folder {settings.folder} has {length} bytes; the sockets in it leave room for {MAX_HOME}. "

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from clary.executors import landlock, limits
+from clary.executors import landlock, limits, network
 from clary.executors.policy import KEY_BYTES, Policy
 from clary.executors.spec import Mount, ProcessSpec
 from tests.jobs import messages, train
-from tests.platform import Platform, started, until
+from tests.platform import CLARY, Platform, run, started, until
 from tests.services.test_functions import call, create
 from tests.services.test_training import GROUP, scripted
 
@@ -476,3 +477,122 @@ def test_an_answer_that_is_far_too_large_is_refused_in_awss_words(sqlite_platfor
         "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
     }
     assert call(client, name, "pid")[0] == before  # the process goes on
+
+
+REACHES = """
+import socket, sys
+def reach(family, address, kind=socket.SOCK_STREAM):
+    with socket.socket(family, kind) as s:
+        s.settimeout(5)
+        try:
+            s.connect(address); return "reached"
+        except OSError as error:
+            return error.errno or "silence"
+four, six, port = socket.AF_INET, socket.AF_INET6, {port}
+print("OTHERS", [reach(four, (a, port)) for a in ("127.0.0.1", "0.0.0.0", "127.3.2.1", "2130706433")],
+      [reach(six, (a, port)) for a in ("::ffff:127.0.0.1", "::1")])
+print("LINK", reach(four, ("169.254.169.254", 80)), reach(six, ("::ffff:169.254.169.254", 80)),
+      reach(six, ("fe80::1", 80, 0, 1)), reach(four, ("169.254.170.2", 80), socket.SOCK_DGRAM))
+with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("0.0.0.0", 0)) as wide:
+    print("OWN", reach(four, own.getsockname()), reach(four, ("127.0.0.1", wide.getsockname()[1])))
+with socket.socket(four, socket.SOCK_DGRAM) as s:
+    try:
+        s.sendto(b"x", ("127.0.0.1", port)); print("SENT")
+    except OSError as error:
+        print("UNSENT", error.errno)
+import boto3
+print("PLATFORM", boto3.client("sts").get_caller_identity()["Account"])
+"""
+
+
+@pytest.fixture(scope="module")
+def closed_platform() -> Iterator[Platform]:
+    """A platform that closes the machine's network to jobs, as it is started without any setting."""
+    if why := network.supported():
+        pytest.skip(f"the network cannot be closed here: {why}")
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_LOCAL_PORTS="") as platform:
+        yield platform
+
+
+def test_loopback_and_link_local_addresses_are_out_of_reach(closed_platform: Platform, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = completed(closed_platform, name, REACHES.format(port=port))
+    assert "OTHERS [1, 1, 1, 1] [1, 1]" in said
+    assert "LINK 1 1 1 1" in said
+    assert "OWN reached reached" in said
+    assert "UNSENT 1" in said
+    assert "PLATFORM 000000000000" in said
+
+
+def test_a_port_that_the_operator_opens_is_reached(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        text = f"import socket; print('OPEN', bool(socket.create_connection(('127.0.0.1', {port}))))"
+        home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+        with started(home, CLARY_LOCAL_PORTS=f"{port - 1}-{port},9") as platform:
+            assert "OPEN True" in completed(platform, name, text)
+
+
+MEETS = """
+import json, os, socket, time
+hosts = json.load(open("/opt/ml/input/config/resourceconfig.json"))["hosts"]
+if os.environ["CURRENT_HOST"] == hosts[0]:
+    with socket.create_server((hosts[0], 7000)) as server:
+        print("MET", server.accept()[0].recv(5).decode())
+else:
+    while True:
+        try:
+            with socket.create_connection((hosts[0], 7000)) as s: s.sendall(b"hello")
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+"""
+
+
+def test_hosts_of_a_job_reach_each_other_and_other_jobs_do_not(closed_platform: Platform, name: str) -> None:
+    request = scripted(closed_platform, name, MEETS)
+    request["ResourceConfig"] = {**request["ResourceConfig"], "InstanceCount": 2}
+    found = train(closed_platform, request)
+    assert found["TrainingJobStatus"] == "Completed", found["FailureReason"]
+    assert "MET hello" in printed(closed_platform, name)
+
+
+LISTENS = """
+import os, socket, time
+with socket.create_server(("127.0.0.1", 0)) as own:
+    print("LISTENS", own.getsockname()[1], flush=True)
+    while not os.path.exists("/opt/ml/model/go"): time.sleep(0.02)
+    with socket.create_connection(own.getsockname()): print("STILL", flush=True)
+"""
+
+
+def test_what_a_job_has_bound_outlives_the_supervisor(name: str) -> None:
+    if why := network.supported():
+        pytest.skip(f"the network cannot be closed here: {why}")
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-")), CLARY_LOCAL_PORTS="") as platform:
+        platform.client("sagemaker").create_training_job(**scripted(platform, name, LISTENS))
+        until(lambda: "LISTENS" in "".join(messages(platform, GROUP, f"{name}/")), what="it listens")
+        port = int("".join(messages(platform, GROUP, f"{name}/")).partition("LISTENS ")[2].split()[0])
+        other = f"{name}-2"
+        text = f"import socket; print('OTHER', socket.socket().connect_ex(('127.0.0.1', {port})))"
+        request = {**scripted(platform, other, text)}
+        assert train(platform, request)["TrainingJobStatus"] == "Completed"
+        assert "OTHER 1" in printed(platform, other)
+        os.kill(int((platform.home / "run" / "supervisor.lock").read_text()), signal.SIGKILL)
+        until(
+            lambda: not platform.pids("clary.server") and not platform.pids("clary.serving"), what="the parts have gone"
+        )
+        platform.up()
+        (next(platform.home.glob("runs/job-*/algo-1")) / "ml/model/go").touch()
+        until(lambda: _status(platform, name) not in ("InProgress", ""), what="it ends")
+        assert "STILL" in printed(platform, name)
+        assert _status(platform, name) == "Completed"
+
+
+def test_doctor_says_what_is_enforced(shown_platform: Platform) -> None:
+    said = run([CLARY, "doctor"], shown_platform.environment).stdout
+    for subject in ("sandbox", "memory", "processes", "disk", "system calls", "sockets", "network"):
+        assert f"  {subject}" in said
+    if os.geteuid() == 0:  # the platform is not root, who asks is
+        assert "note: network: jobs reach link-local addresses and all loopback ports" in shown_platform.log()

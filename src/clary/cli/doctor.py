@@ -53,8 +53,7 @@ def _checks(found: Settings) -> Iterator[Check]:
     yield from _packages()
     yield _home(found)
     yield _disk(found)
-    yield _sandbox()
-    yield _memory(found)
+    yield from _sandbox(found)
     yield from _platform(found)
 
 
@@ -89,37 +88,11 @@ def _disk(found: Settings) -> Check:
     return (_GOOD if free > 5 else _WARN), "disk", f"{free:.0f} GiB free"
 
 
-def _sandbox() -> Check:
-    from ..executors import sandbox
-    from ..executors.spec import ProcessSpec
+def _sandbox(found: Settings) -> Iterator[Check]:
+    from ..executors import abilities
 
-    if not sandbox.supported():
-        return _WARN, "sandbox", f"none on {sys.platform}: jobs are kept apart by file permissions only"
-    pid = os.fork()
-    if pid == 0:
-        try:
-            sandbox.separate(ProcessSpec("doctor", "/nonexistent"))
-            os._exit(0)
-        except OSError:
-            os._exit(1)
-    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-        return _GOOD, "sandbox", "Linux namespaces"
-    return (
-        _WARN,
-        "sandbox",
-        "this machine forbids user namespaces (sysctl kernel.unprivileged_userns_clone, AppArmor): jobs run without a sandbox",
-    )
-
-
-def _memory(found: Settings) -> Check:
-    from ..executors.limits import Groups
-
-    groups = Groups(found.folder / "runs" / f"doctor-{os.getpid()}")
-    groups.create(64 << 20, 64)
-    groups.remove()
-    if groups.bounds_memory:
-        return _GOOD, "memory", "bounded by control groups"
-    return _WARN, "memory", "no control group can be made: memory limits use setrlimit"
+    for ability in abilities.of_machine(found.folder, found.sandbox):
+        yield (_GOOD if ability.good else _WARN), ability.subject, ability.text
 
 
 def _platform(found: Settings) -> Iterator[Check]:

@@ -87,6 +87,7 @@ class Supervisor:
         self._parts = [_Part(name) for name in names]
         for part in self._parts:
             self._spawn(part)
+        self._restrict()
         port = int(self._listeners[0].getsockname()[1])
         (self.run / "port").write_text(f"{self.settings.host} {port}\n")
         return port
@@ -109,6 +110,21 @@ class Supervisor:
 
         self._digest = policy.make_key(self.run)
         limits.sweep(self.settings.folder, kill=False)
+
+    def _restrict(self) -> None:
+        """Keep jobs from this machine's network, while the parts start; say what is weaker here than it can be."""
+        from ..executors import abilities, network
+
+        port = int(self._listeners[0].getsockname()[1])
+        open_ports = [(port, port), *network.ports(self.settings.local_ports), *network.indexes(os.environ)]
+        failed = network.confine(self.settings.folder, open_ports)
+        notes = [a for a in abilities.of_machine(self.settings.folder, self.settings.sandbox) if not a.good]
+        if failed and not any(note.subject == "network" for note in notes):
+            notes.append(
+                abilities.Ability("network", False, f"jobs reach link-local addresses and loopback ports: {failed}")
+            )
+        for note in notes:
+            os.write(self.log, f"note: {note.subject}: {note.text}\n".encode())
 
     def _spawn(self, part: _Part) -> None:
         from ..executors import policy
