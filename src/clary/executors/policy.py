@@ -24,9 +24,9 @@ KEY_BYTES = 32
 UNCONFINED = frozenset(("clary.executors.feeder:main",))
 """Calls of the platform's own that read its stored objects and run no users' code."""
 
-_PRIVATE = ("clary.db", "clary.db-wal", "clary.db-shm", "log", "node", "run", "tls")
-_OPEN = ("run/inside",)
-"""In the home folder: what no process may be shown, and what is in it and may be shown all the same."""
+_SHOWN = ("environments", "functions", "images", "runs")
+_SHOWN_ITSELF = "run/inside"
+"""In the home folder: folders of which each entry may be shown to a process, and one that may be shown as it is."""
 _SECRET = ("/etc/ssl/private",)
 
 _NAMES = frozenset(
@@ -89,10 +89,8 @@ class Policy:
             return False
         if home not in path.parents:
             return True
-        inside = str(path.relative_to(home))
-        if any(inside == each or inside.startswith(f"{each}/") for each in _OPEN):
-            return True
-        return not any(inside == each or inside.startswith(f"{each}/") for each in _PRIVATE)
+        inside = path.relative_to(home)
+        return str(inside) == _SHOWN_ITSELF or (inside.parts[0] in _SHOWN and len(inside.parts) > 1)
 
 
 def hidden(home: Path, more: list[str] | None = None) -> tuple[str, ...]:
