@@ -475,11 +475,12 @@ def test_a_built_in_model_answers_a_stream_in_one_piece(sqlite_platform: Platfor
     data = train(sqlite_platform, job(name, bucket(sqlite_platform, name)))["ModelArtifacts"]["S3ModelArtifacts"]
     deploy(sqlite_platform, name, data)
     rows = table()[:2, 1:]
+    password = (sqlite_platform.home / "tokens" / "proxy").read_text().strip()
     through_proxy = sqlite_platform.client(
         "sagemaker-runtime",
         endpoint_url="https://runtime.sagemaker.us-east-1.amazonaws.com",
         verify=str(sqlite_platform.home / "tls" / "ca.pem"),
-        config=Config(proxies={"https": sqlite_platform.endpoint}),
+        config=Config(proxies={"https": sqlite_platform.endpoint.replace("://", f"://clary:{password}@")}),
     )
     for runtime in (sqlite_platform.client("sagemaker-runtime"), through_proxy):
         answer = runtime.invoke_endpoint_with_response_stream(EndpointName=name, ContentType="text/csv", Body=csv(rows))
