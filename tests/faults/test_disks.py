@@ -185,6 +185,11 @@ REQUESTS: dict[str, tuple[Callable[[Broken, int], Any], Callable[[Broken, int], 
 }  # fmt: skip
 
 
+def _last_words(broken: Broken) -> str:
+    """The last error of the platform's log."""
+    return str(next((line for line in reversed(broken.platform.log().splitlines()) if " ERROR " in line), ""))
+
+
 def _same(broken: Broken) -> None:
     assert _body(broken, "copy") in (None, MIDDLE)
 
@@ -213,11 +218,14 @@ def test_every_writing_request(broken: Broken, fault: str, request_: str) -> Non
             told = refusal.response
             status = told["ResponseMetadata"]["HTTPStatusCode"]
             assert told["Error"]["Code"] in _CODES and status in (500, 503), (passes, told)
-            assert broken.faults.failed, (told, broken.platform.log()[-1500:])
+            assert broken.faults.failed, (told["Error"], _last_words(broken))
         check(broken, number)
         if clean:
             break
-    act(broken, next(_numbers))
+    try:
+        act(broken, next(_numbers))
+    except ClientError as error:
+        raise AssertionError(f"the fault is gone, and a request fails: {_last_words(broken)}") from error
     check(broken, 1 << 30)
     until(lambda: not broken.leftovers(), 10, what=f"no leftover files: {broken.leftovers()}")
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from .direct import Direct, SharedCommits
+from .direct import Direct, SharedCommits, reads_only
 from .migrations import migrate
 from .rows import AlreadyExists, Key, Rows, Tags
 
@@ -138,7 +138,7 @@ class Database:
 
 def _in_the_way(error: AlreadyExists | DBAPIError) -> bool:
     """Whether another transaction is why one failed, so that it may succeed when it is done again."""
-    if isinstance(error, AlreadyExists | IntegrityError):
+    if isinstance(error, AlreadyExists | IntegrityError) or reads_only(error):
         return True
     return getattr(error.orig, "sqlstate", None) in _UNDONE
 
@@ -160,6 +160,11 @@ def _engine(url: str, durable: bool) -> Engine:
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are ours, begun below
         _configure(connection, durable)
+
+    @event.listens_for(engine, "handle_error")
+    def replace(context: Any) -> None:
+        if reads_only(context.original_exception):  # opened during a fault of the disk: the pool opens another one
+            context.is_disconnect = True
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

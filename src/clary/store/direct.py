@@ -143,6 +143,12 @@ class SharedCommits:
                 self._here = self._connect()
                 self._here.execute("PRAGMA wal_autocheckpoint=0")  # moving the log into the table file takes long
             outcomes = _commit(self._here, self._dialect, [work for work, _ in asked])
+            if _reads_only(outcomes):
+                self._here.close()
+                self._here = None
+                self._here = self._connect()
+                self._here.execute("PRAGMA wal_autocheckpoint=0")
+                outcomes = _commit(self._here, self._dialect, [work for work, _ in asked])
         except Exception as error:  # noqa: BLE001  # no connection: those who asked are told
             outcomes = [(None, error)] * len(asked)
         finally:
@@ -174,6 +180,10 @@ class SharedCommits:
                     with self._writer:
                         connection = connection or self._connect()
                         outcomes = _commit(connection, self._dialect, [work for work, _ in batch])
+                        if _reads_only(outcomes):
+                            connection = connection.close()
+                            connection = self._connect()
+                            outcomes = _commit(connection, self._dialect, [work for work, _ in batch])
                 except Exception as error:  # noqa: BLE001  # no connection: the callers get the error
                     outcomes = [(None, error)] * len(batch)
                 futures = [future for _, future in batch]
@@ -188,6 +198,15 @@ class SharedCommits:
     def _answer(self, futures: list[asyncio.Future[Any]], outcomes: list[_Outcome]) -> None:
         self._handed -= len(futures)
         _deliver(futures, outcomes)
+
+
+def reads_only(error: object) -> bool:
+    """Return whether an error is that of a connection which SQLite opened for reading, as it does when it cannot write."""
+    return "readonly database" in str(error)
+
+
+def _reads_only(outcomes: list[_Outcome]) -> bool:
+    return any(error is not None and reads_only(error) for _, error in outcomes)
 
 
 def _commit(connection: Any, dialect: Dialect, works: list[Work]) -> list[_Outcome]:
