@@ -46,12 +46,16 @@ class Spare:
     def __init__(self) -> None:
         self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def turn_away(self, listener: socket.socket) -> None:
-        """Accept one connection and close it; without that it would be reported as ready for ever."""
+    def turn_away(self, listener: socket.socket) -> bool:
+        """Accept one connection and close it, for it would be reported as ready for ever; False if that fails, too."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-        with contextlib.suppress(OSError):
+        try:
             listener.accept()[0].close()
-        with contextlib.suppress(OSError):
-            self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return True

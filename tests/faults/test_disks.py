@@ -6,8 +6,11 @@ send it again for; nothing half-written is visible, nothing is left over, and wh
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import io
+import json
 import os
 import sqlite3
 import tempfile
@@ -21,12 +24,13 @@ from typing import Any
 
 import psycopg
 import pytest
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from clary.gateway.unavailable import _CODES
 from tests.conftest import _database_of_its_own
-from tests.jobs import ROLE, bucket, deploy, job, predict, table, train
+from tests.jobs import ROLE, bucket, configure, csv, deploy, job, predict, settled, table, train
 from tests.platform import Platform, started, until
 
 from .injection import CREATE, DESCRIPTOR, DISK, NAME, SYNC, WRITE, Faults
@@ -163,6 +167,34 @@ def _stack(broken: Broken, number: int) -> None:
     broken.client("cloudformation").create_stack(StackName=f"stack-{number}", TemplateBody=body)
 
 
+def _image(broken: Broken, number: int) -> None:
+    """Push a layer as container tools do; errors are turned into those of AWS's clients."""
+    ecr, repository = broken.client("ecr"), {"repositoryName": "images"}
+    with contextlib.suppress(ecr.exceptions.RepositoryAlreadyExistsException):
+        ecr.create_repository(**repository)
+    layer = BIG + number.to_bytes(4)
+    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    headers = {"Authorization": f"Basic {token}"}
+    digest, root = f"sha256:{hashlib.sha256(layer).hexdigest()}", broken.platform.endpoint
+
+    def send(method: str, url: str, body: bytes = b"") -> urllib3.BaseHTTPResponse:
+        answer = urllib3.request(method, url, body=body, headers=headers, retries=False)
+        if answer.status >= 400:
+            told = {"Code": "ServiceUnavailable" if answer.status == 503 else answer.data.decode(), "Message": ""}
+            raise ClientError({"Error": told, "ResponseMetadata": {"HTTPStatusCode": answer.status}}, method)
+        return answer
+
+    place = send("POST", f"{root}/v2/images/blobs/uploads/").headers["Location"]
+    where = place if place.startswith("http") else root + place
+    send("PUT", f"{where}{'&' if '?' in where else '?'}digest={digest}", layer)
+    assert send("HEAD", f"{root}/v2/images/blobs/{digest}").headers["Content-Length"] == str(len(layer))
+
+
+def _api(broken: Broken, number: int) -> None:
+    document = {"openapi": "3.0.1", "info": {"title": f"api-{number}", "version": "1"}, "paths": {}}
+    broken.client("apigateway").import_rest_api(body=json.dumps(document).encode())
+
+
 def _nothing(broken: Broken, number: int) -> None:
     """Rows are whole or absent by the store's transactions."""
 
@@ -181,6 +213,8 @@ REQUESTS: dict[str, tuple[Callable[[Broken, int], Any], Callable[[Broken, int], 
     "a function": (_function, _nothing),
     "a layer": (lambda b, n: b.client("lambda").publish_layer_version(LayerName="l", Content={"ZipFile": _zip(f"x={n}")}), _nothing),
     "a stack": (_stack, _nothing),
+    "an image's layer": (_image, _nothing),
+    "an API": (_api, _nothing),
     "a model": (lambda b, n: b.client("sagemaker").create_model(ModelName=f"m{n}", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": job("x", "y")["AlgorithmSpecification"]["TrainingImage"]}), _nothing),
 }  # fmt: skip
 
@@ -317,3 +351,54 @@ def test_a_database_that_is_away(broken: Broken, name: str) -> None:
     assert sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "Completed"
     _put(MIDDLE)(broken, 1)
     assert _body(broken, f"k{len(MIDDLE)}") == (1).to_bytes(4) + MIDDLE
+
+
+CAPTURE = {
+    "EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": "s3://disks/captured",
+    "CaptureOptions": [{"CaptureMode": "InputAndOutput"}], "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def broken_front() -> Iterator[Broken]:
+    """A platform whose front sees faults, with an endpoint that captures its requests."""
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    faults = Faults(home, part="clary.serving")
+    with started(home, **faults.environment) as platform:
+        found = Broken(platform, faults)
+        model = train(platform, job("front", bucket(platform, "disks")))["ModelArtifacts"]["S3ModelArtifacts"]
+        configure(platform, "front", model)
+        sagemaker = found.client("sagemaker")
+        variant = {"VariantName": "A", "ModelName": "front", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        sagemaker.create_endpoint_config(
+            EndpointConfigName="captured", ProductionVariants=[variant], DataCaptureConfig=CAPTURE
+        )
+        sagemaker.create_endpoint(EndpointName="front", EndpointConfigName="captured")
+        assert settled(platform, "front")["EndpointStatus"] == "InService"
+        yield found
+        faults.none()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_front_predicts_through_a_fault(broken_front: Broken, fault: str) -> None:
+    """Figures and captures may be lost while nothing can be written; predictions are not, and the front stays."""
+    platform, s3 = broken_front.platform, broken_front.client("s3")
+    front, body = platform.pids("clary.serving"), csv(table()[:1, 1:])
+    runtime = broken_front.client("sagemaker-runtime")  # on one connection: without descriptors there is no other
+
+    def ask() -> bytes:
+        return bytes(runtime.invoke_endpoint(EndpointName="front", ContentType="text/csv", Body=body)["Body"].read())
+
+    expected = ask()
+    error, kinds = FAULTS[fault]
+    with broken_front.faults.injected(error, 0, kinds):
+        until(
+            lambda: ask() == expected and broken_front.faults.failed > 3, what="the front meets the fault and predicts"
+        )
+    before = len(s3.list_objects_v2(Bucket="disks", Prefix="captured/").get("Contents", []))
+    assert ask() == expected
+    until(
+        lambda: len(s3.list_objects_v2(Bucket="disks", Prefix="captured/").get("Contents", [])) > before,
+        what="requests are captured again",
+    )
+    assert platform.pids("clary.serving") == front

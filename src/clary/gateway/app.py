@@ -86,8 +86,21 @@ class Gateway:
         if (page := self._page(request)) is not None:
             return await page(request)
         if is_registry(request):
-            return cast(Response, await self._platform.services["registry"].answer(request))
+            return await self._ask_registry(request)
         return await self.answer(request)
+
+    async def _ask_registry(self, request: Request) -> Response:
+        """A request of a tool that pushes or pulls images."""
+        try:
+            return cast(Response, await self._platform.services["registry"].answer(request))
+        except Disconnected:
+            raise
+        except Exception as error:  # as in ``answer``: a bug becomes a response
+            if isinstance(error, Overloaded) or is_unavailable(error):
+                log.error("a request for the registry failed: %s", error or "all bodies together are too large")
+                return _registry_fault(503, "UNAVAILABLE", "The registry is not available now. Please try again.")
+            log.exception("a request for the registry failed: %s %s", request.method, request.path)
+            return _registry_fault(500, "UNKNOWN", "An internal error occurred; the platform's log has its traceback.")
 
     async def _execute(self, request: Request, api: Called) -> Response:
         """A request for an API that somebody deployed."""
@@ -292,6 +305,11 @@ def _audience(call: _Call) -> Audience:
 def _most(call: _Call) -> int:
     """Bytes of the largest body that is read whole for an operation."""
     return MAX_ARCHIVE if call.provider.name == "lambda" else MAX_BODY
+
+
+def _registry_fault(status: int, code: str, text: str) -> Response:
+    body = orjson.dumps({"errors": [{"code": code, "message": text}]})
+    return Response(status, {"Content-Type": "application/json"}, body, close=True)
 
 
 def _bug(request_id: str) -> AwsError:

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 HANDOVER_SECONDS = 10.0
 MAX_CONNECTIONS = 8192
 COMPLAINT_SECONDS = 5.0
+REST_SECONDS = 0.1
 
 
 class Front:
@@ -114,8 +115,9 @@ class Front:
             except OSError as error:
                 self.complain("accepting a connection failed: %s", error)
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._spare.turn_away(listener)
                     self.make_room()
+                    if not self._spare.turn_away(listener):
+                        self._rest(listener)
                 return
             if len(self.connections) + len(self.peeks) + len(self.parked) >= self.most and not self.make_room():
                 sock.close()
@@ -124,6 +126,12 @@ class Front:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.peeks.add(Peek(self, sock, address[0]))
+
+    def _rest(self, listener: socket.socket) -> None:
+        """Stop accepting for a moment: the machine has no descriptors, and asking all the time would cost a processor."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(REST_SECONDS, loop.add_reader, listener, self.accept, listener)
 
     def make_room(self) -> bool:
         """Close some of the connections that wait for a request; return whether there were any."""
