@@ -112,6 +112,25 @@ def last(request: bytes) -> bytes:
     return request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: SageMaker.ListModels\r\n",
+        b"POST /endpoints/none/invocations HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nHost: two\r\n",
+    ],
+    ids=["control", "front", "malformed"],
+)
+def test_a_client_that_is_refused_early_can_send_the_rest_and_sees_why(platform: Platform, head: bytes) -> None:
+    with connect(platform) as connection:
+        connection.sendall(head + b"Content-Length: 20000000\r\n\r\n")
+        connection.sendall(b"x" * 20_000_000)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert statuses(answer) in ([b"400"], [b"403"])
+
+
 def open_files(pid: int) -> int:
     """How many descriptors a process has."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))

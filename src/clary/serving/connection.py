@@ -29,6 +29,8 @@ STALL_SECONDS = 30.0
 RATE = 16 << 10
 """Bytes a second: a request that comes more slowly, beside ``STALL_SECONDS``, is given up."""
 IDLE_SECONDS = 300.0
+LINGER_SECONDS = 10.0
+"""How long the rest of a request that was refused early is awaited, and not looked at."""
 
 _STATUS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
@@ -68,6 +70,7 @@ class Connection(Peer):
         self._turning = False  # the tunnel is being opened
         self._broken = False  # what came after the present requests cannot be read, for this reason:
         self._rejection = (400, b"", "")
+        self._lingers = False
         self._last = False  # nothing is read after the present requests
         self._touched = monotonic()
         self._since = self._touched  # when the request that is being read began
@@ -103,13 +106,13 @@ class Connection(Peer):
     def expire(self, now: float) -> None:
         """End what is past its deadline."""
         quiet = now - self._touched
-        if self._tunnel is not None or self._turning:
+        if self._tunnel is not None or self._turning or self._lingers:
             return
         if self._invocation is not None:
             self._invocation.expire(quiet)
         elif self._reading:
             if now - self._since > STALL_SECONDS + self._came / RATE:
-                self.refuse(408, b"ValidationError", "The request came too slowly.", close=True)
+                self._reject(408, b"ValidationError", "The request came too slowly.")
         elif quiet > IDLE_SECONDS:
             self.transport.close()
 
@@ -283,7 +286,7 @@ class Connection(Peer):
         self, status: int, code: bytes, message: str, close: bool = False, members: dict[str, object] | None = None
     ) -> None:
         """Answer with an error."""
-        if self.transport.is_closing():
+        if self._lingers or self.transport.is_closing():
             return
         body = orjson.dumps({"Message": message, "message": message, **(members or {})})
         head = b"%b%bContent-Type: application/json\r\nx-amzn-ErrorType: %b\r\nx-amzn-RequestId: %b\r\nContent-Length: %d\r\n%b\r\n%b"
@@ -308,9 +311,22 @@ class Connection(Peer):
             self._let_go()
         self._touched = monotonic()
         if not (self._keep_alive and keep_alive) or (self._last and not self._next):
-            self.transport.close()
+            self._end()
         elif not self._unread:
             self._read_on()
+
+    def _end(self) -> None:
+        """Close the connection; if a request was refused early, when the client has sent the rest, or a while later.
+
+        Closed at once, a client that is still sending might not see its answer.
+        """
+        if not self._broken or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._lingers = True
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
 
     def _read_on(self) -> None:
         """Take the next request, if it is here."""

@@ -40,6 +40,7 @@ class Limits:
     body_rate: int = 4 << 10  # bytes a second: a body that comes more slowly is given up
     stall_seconds: float = 60.0  # without a byte while a body is awaited or an answer is taken
     idle_seconds: float = 120.0  # between requests
+    linger_seconds: float = 10.0  # for the rest of a request that was answered early, which is not looked at
     connections: int = 8192
     held_bytes: int = 512 << 20  # of bodies, in memory, of all requests together
 
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._broken = 0  # the status for what came after the requests that are being answered, and ends the connection
         self._last = False  # the parser reads nothing after the present requests
+        self._lingers = False
         self.peer = ""
         # of the request being read
         self._url = b""
@@ -113,8 +115,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for a request, or for the rest of a head."""
-        return self._task is None and self._body is None and not self._closing
+        """Whether it waits for a request, for the rest of a head, or for the end of what is not looked at."""
+        return self._lingers or (self._task is None and self._body is None and not self._closing)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -279,7 +281,17 @@ class Connection(asyncio.Protocol):
         """Say why the connection is closed, and close it."""
         if not self.transport.is_closing():
             self.transport.write(_head(self._broken, {"Content-Length": "0", "Connection": "close"}))
-        self.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close when the client has sent the rest, or a while later: closed at once, it might not see its answer."""
+        if self._closing or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.close()
+            return
+        self._closing = self._lingers = True
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self._loop.call_later(self._pool.limits.linger_seconds, self.transport.abort)
 
     # ---- answering -------------------------------------------------------------------------------------------------
 
@@ -320,8 +332,10 @@ class Connection(asyncio.Protocol):
             if response.upgrade is not None:
                 response.upgrade(self)
                 return
-            if not keep_alive:
+            if not keep_alive and request.body.complete:
                 self.close()
+            elif not keep_alive:
+                self._linger()
         finally:
             request.body.release()
             self._task = None
