@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -480,6 +481,9 @@ def test_an_answer_that_is_far_too_large_is_refused_in_awss_words(sqlite_platfor
     assert call(client, name, "pid")[0] == before  # the process goes on
 
 
+CLOSED = (errno.ECONNREFUSED, errno.EPERM)
+"""The errors of a port that is out of reach: kernels before Linux 5.18 know the second one only."""
+
 REACHES = """
 import socket, sys
 def reach(family, address, kind=socket.SOCK_STREAM):
@@ -519,10 +523,10 @@ def test_loopback_and_link_local_addresses_are_out_of_reach(closed_platform: Pla
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = completed(closed_platform, name, REACHES.format(port=port))
-    assert "OTHERS [1, 1, 1, 1] [1, 1]" in said
+    assert any(f"OTHERS [{e}, {e}, {e}, {e}] [{e}, {e}]" in said for e in CLOSED)
     assert "LINK 1 1 1 1" in said
     assert "OWN reached reached" in said
-    assert "UNSENT 1" in said
+    assert any(f"UNSENT {e}" in said for e in CLOSED)
     assert "PLATFORM 000000000000" in said
 
 
@@ -579,7 +583,7 @@ def test_what_a_job_has_bound_outlives_the_supervisor(name: str) -> None:
         text = f"import socket; print('OTHER', socket.socket().connect_ex(('127.0.0.1', {port})))"
         request = {**scripted(platform, other, text)}
         assert train(platform, request)["TrainingJobStatus"] == "Completed"
-        assert "OTHER 1" in printed(platform, other)
+        assert any(f"OTHER {e}" in printed(platform, other) for e in CLOSED)
         os.kill(int((platform.home / "run" / "supervisor.lock").read_text()), signal.SIGKILL)
         until(
             lambda: not platform.pids("clary.server") and not platform.pids("clary.serving"), what="the parts have gone"

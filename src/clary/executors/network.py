@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -30,7 +31,7 @@ _LRU_HASH = 9
 _CGROUP_SOCK, _CGROUP_SOCK_ADDR = 9, 18
 _CONNECT4, _CONNECT6, _POST_BIND4, _POST_BIND6, _SENDMSG4, _SENDMSG6 = 10, 11, 12, 13, 14, 15
 _ALLOW_MULTI = 2
-_LOOKUP, _UPDATE, _NETNS_COOKIE, _ANCESTOR = 1, 2, 122, 123
+_LOOKUP, _UPDATE, _NETNS_COOKIE, _ANCESTOR, _SET_RETURN = 1, 2, 122, 123, 187
 _SO_NETNS_COOKIE = 71
 _INITIAL_CGROUP_NAMESPACE = 0xEFFFFFFB
 _RUN_LEVEL = 3
@@ -165,8 +166,16 @@ def _address(code: _Code, words: Sequence[int | None], register: int = 0) -> Non
         code.store(-24 + 4 * place, register if word is None else 1)
 
 
-def _outward(bound: int, allowed: Ports, cookie: int, six: bool) -> bytes:
-    """A program for connect and sendmsg."""
+def _close(code: _Code, precise: bool) -> None:
+    """Refuse as a port does on which no socket listens: programs that wait for one of their own try again."""
+    if precise:
+        code.set(1, -errno.ECONNREFUSED)
+        code.call(_SET_RETURN)
+    code.leave(0)
+
+
+def _outward(bound: int, allowed: Ports, cookie: int, six: bool, precise: bool) -> bytes:
+    """A program for connect and sendmsg; ``precise``: the kernel lets it choose the error (since Linux 5.18)."""
     code = _Code()
     code.move(6, 1)
     code.load(8, 6, 24)
@@ -203,6 +212,7 @@ def _outward(bound: int, allowed: Ports, cookie: int, six: bool) -> bytes:
     for words in ((0, 0, 0xFFFF, None), (0, 0, 0xFFFF, 0), (0, 0, 0, 0)):  # it; any IPv4; any
         _address(code, words, 7)
         _found(code, bound)
+    _close(code, precise)
     code.label("refuse")
     code.leave(0)
     if six:
@@ -211,7 +221,7 @@ def _outward(bound: int, allowed: Ports, cookie: int, six: bool) -> bytes:
         for last in (1, 0):
             _address(code, (0, 0, 0, last))
             _found(code, bound)
-        code.leave(0)
+        _close(code, precise)
     code.label("allow")
     code.leave(1)
     return code.assemble()
@@ -271,8 +281,8 @@ def _call(command: int, attributes: bytes) -> tuple[int, bytes]:
     buffer = ctypes.create_string_buffer(attributes.ljust(144, b"\0"), 144)
     result = int(_libc.syscall(number, command, buffer, 144))
     if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"bpf: {os.strerror(error)}")
+        number = ctypes.get_errno()
+        raise OSError(number, f"bpf: {os.strerror(number)}")
     return result, buffer.raw
 
 
@@ -372,7 +382,10 @@ def _attach(group: int, allowed: Ports, keep: Callable[[int], int]) -> None:
         if kind in (_POST_BIND4, _POST_BIND6):
             program = keep(_load(_inward(bound, cookie, six), _CGROUP_SOCK, kind))
         else:
-            program = keep(_load(_outward(bound, allowed, cookie, six), _CGROUP_SOCK_ADDR, kind))
+            try:
+                program = keep(_load(_outward(bound, allowed, cookie, six, True), _CGROUP_SOCK_ADDR, kind))
+            except OSError:
+                program = keep(_load(_outward(bound, allowed, cookie, six, False), _CGROUP_SOCK_ADDR, kind))
         _bpf(_PROG_ATTACH, struct.pack("IIII", group, program, kind, _ALLOW_MULTI))
         for old in before[kind]:
             _bpf(_PROG_DETACH, struct.pack("IIII", group, old, kind, 0))

@@ -189,7 +189,7 @@ class TrainingReconciler:
                     )
                 return Seen(run="vanished", run_error=f"InternalServerError: {text}")
             if sight.state == "exited" and sight.code:
-                return Seen(run="failed", run_error=self._why(row, host, sight))
+                return Seen(run="failed", run_error=volume.told_of_failure(row, host) or self._why(row, host, sight))
         if any(s.state == "running" for s in sights):
             for host, sight in zip(all_hosts, sights, strict=True):
                 if sight.pid:
