@@ -8,7 +8,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 MAKEFLAGS += --jobs=2
 
-.PHONY: setup quickstart run check fix test fast fuzz crash bench bench-peers docs clean
+.PHONY: setup quickstart run check fix test fast fuzz faults crash bench bench-peers docs clean
 
 setup: $(BIN)/.compiled ## the platform and its tools, in .venv
 
@@ -86,6 +86,9 @@ fuzz: $(BIN)/.algorithms $(BIN)/.compiled ## hostile requests for every operatio
 
 ROUNDS ?= 50
 STORE ?= both
+faults: $(BIN)/.algorithms $(BIN)/.compiled ## full and broken disks, no descriptors, an absent database, on both stores
+	@CLARY_FAULT_STORES=sqlite,postgres $(BIN)/pytest tests/faults/test_disks.py
+
 crash: $(BIN)/.algorithms $(BIN)/.compiled ## kill every part at random under load: make crash ROUNDS=50 SEED=1 STORE=both
 	@$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED) --store $(STORE)
 
