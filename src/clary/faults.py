@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ERRNOS = frozenset(
     (
@@ -11,6 +15,7 @@ ERRNOS = frozenset(
     )
 )  # fmt: skip
 """Full and broken disks, no descriptors, no memory."""
+_TEXTS = tuple(os.strerror(number) for number in ERRNOS)
 
 
 def is_fault(error: BaseException) -> bool:
@@ -19,5 +24,23 @@ def is_fault(error: BaseException) -> bool:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in ERRNOS:
             return True
+        if isinstance(seen, ImportError) and str(seen).endswith(_TEXTS):  # the dynamic linker's, which has no number
+            return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+@contextmanager
+def whole_import() -> Iterator[None]:
+    """Import modules at their first use so that a fault half-way through does no lasting harm.
+
+    Python forgets a package whose import fails and keeps the package's submodules. The next import finds them, does
+    not bind them to the new package, and fails with an AttributeError, then and ever after. They are removed here.
+    """
+    try:
+        yield
+    except BaseException:
+        for name in sorted(sys.modules):  # parents before children
+            if "." in name and name.rpartition(".")[0] not in sys.modules:
+                sys.modules.pop(name, None)
+        raise

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...faults import whole_import
 from ...wire import bounded
 from ..outline import MAP, SCALAR, TEXT, TEXTS, each, every, having, maybe, problem_finder
 from .errors import bad_request
@@ -59,7 +60,8 @@ def parse(body: bytes | str) -> Json:
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     if len(text) > MAX_BYTES:
         raise bad_request(f"Invalid OpenAPI input: it has more than {MAX_BYTES >> 20} MB.")
-    import yaml
+    with whole_import():
+        import yaml
 
     try:
         found = bounded.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
@@ -81,7 +83,8 @@ def text(document: Json, yaml: bool) -> str:
     """A document written down."""
     if not yaml:
         return json.dumps(document, indent=2) + "\n"
-    import yaml as written
+    with whole_import():
+        import yaml as written
 
     class Plain(written.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:

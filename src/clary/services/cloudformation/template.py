@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from ...faults import whole_import
 from ...patterns import PatternError, TooSlow, matches
 from ...provider.errors import ValidationError
 from ...wire import bounded
@@ -71,7 +72,8 @@ _problem = problem_finder(
 @cache
 def _loader() -> Any:
     """YAML with CloudFormation's short forms; dates stay texts."""
-    import yaml  # only who has templates waits for it
+    with whole_import():
+        import yaml  # only who has templates waits for it
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -108,7 +110,8 @@ def _construct(loader: Any, suffix: str, node: Any) -> Any:
 
 def parse(body: str) -> Json:
     """A template's document; ValidationError when it is none."""
-    import yaml
+    with whole_import():
+        import yaml
 
     try:
         document = bounded.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_loader())

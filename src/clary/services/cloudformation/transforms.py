@@ -9,6 +9,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
+from ...faults import whole_import
 from ...provider.errors import ValidationError
 from ..iam.managed import POLICIES
 
@@ -39,10 +40,11 @@ def transformed(document: Json, parameters: Json, account: str, region: str) -> 
 
 
 def _serverless(document: Json, parameters: Json, region: str) -> Json:
-    import boto3
-    from samtranslator.model.exceptions import InvalidDocumentException
-    from samtranslator.parser.parser import Parser
-    from samtranslator.translator.translator import Translator
+    with whole_import():
+        import boto3
+        from samtranslator.model.exceptions import InvalidDocumentException
+        from samtranslator.parser.parser import Parser
+        from samtranslator.translator.translator import Translator
 
     policies = {name.rpartition("/")[2]: f"arn:aws:iam::aws:policy/{name}" for name in POLICIES}
     session = boto3.Session(region_name=region)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ...faults import whole_import
 from ...provider.errors import coded
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
@@ -46,14 +47,16 @@ def start(algorithm: str) -> Running:
             return hashlib.sha1(usedforsecurity=False)
         case "SHA256":
             return hashlib.sha256()
-    from awscrt import checksums  # loaded at first use: most clients send CRC32
+    with whole_import():
+        from awscrt import checksums  # at first use: most clients send CRC32
 
     return _Crc(checksums.crc32c, 4) if algorithm == "CRC32C" else _Crc(checksums.crc64nvme, 8)
 
 
 def combine(algorithm: str, parts: list[tuple[bytes, int]]) -> bytes:
     """The checksum of parts put together, from each part's checksum and size; for the CRCs."""
-    from awscrt import checksums
+    with whole_import():
+        from awscrt import checksums
 
     join = {
         "CRC32": checksums.combine_crc32, "CRC32C": checksums.combine_crc32c,

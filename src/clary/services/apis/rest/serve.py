@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import orjson
 
 from ....clock import now
+from ....faults import whole_import
 from ....ids import request_id as new_request_id
 from ....patterns import PatternError, compile_pattern, wildcard
 from ....provider.context import Context, context_of
@@ -489,9 +490,10 @@ class Server:
     def _invoke_endpoint(
         self, name: str, integration: Json, call: Call, headers: dict[str, str], body: str
     ) -> proxying.Answered:
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-        from botocore.credentials import Credentials
+        with whole_import():
+            from botocore.auth import SigV4Auth
+            from botocore.awsrequest import AWSRequest
+            from botocore.credentials import Credentials
 
         keys = credentials(
             self._platform, call.account, call.region, integration["credentials"], "APIGatewayExecution", 900.0
