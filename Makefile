@@ -86,8 +86,8 @@ fuzz: $(BIN)/.algorithms $(BIN)/.compiled ## hostile requests for every operatio
 
 ROUNDS ?= 50
 STORE ?= both
-faults: $(BIN)/.algorithms $(BIN)/.compiled ## full and broken disks, no descriptors, an absent database, on both stores
-	@CLARY_FAULT_STORES=sqlite,postgres $(BIN)/pytest tests/faults/test_disks.py
+faults: $(BIN)/.algorithms $(BIN)/.compiled ## full and broken disks, no descriptors, an absent database, at every step
+	@CLARY_FAULT_STEPS=400 $(BIN)/pytest tests/faults/test_disks.py
 
 crash: $(BIN)/.algorithms $(BIN)/.compiled ## kill every part at random under load: make crash ROUNDS=50 SEED=1 STORE=both
 	@$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED) --store $(STORE)

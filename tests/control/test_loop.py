@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from clary.control import loop as loop_module
 from clary.control.loop import Engine, Outcome
@@ -176,3 +177,39 @@ def test_what_the_api_writes_meanwhile_stands_until_the_next_look(tmp_path: Path
         (row,) = tx.rows.list("Thing")
     assert (row.state, row.status, row.wish) == ("Idle", {"Status": "Idle", "Seen": 2}, {})
     database.close()
+
+
+def test_a_wake_up_outlives_a_database_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a piece of work is heard once: the row is looked at although the database was away just then."""
+    database = Database(f"sqlite:///{tmp_path}/db", durable=False)
+    with database.write() as tx:
+        resting, _ = (tx.rows.add(Row("Thing", "0", "r", name, f"arn:{name}", {})) for name in ("a", "b"))
+
+    async def run() -> None:
+        engine = Engine(database, Signals(asyncio.get_running_loop()), [Runs(World(0))])
+        engine.wake_uid(resting.uid)
+        with monkeypatch.context() as away:
+            away.setattr(database, "read", _away)
+            with pytest.raises(OperationalError):
+                engine._claim(1)
+        with monkeypatch.context() as away:
+            away.setattr(database, "write", _away)
+            with pytest.raises(OperationalError):
+                engine._claim(1)
+        ((row, token),), _ = engine._claim(9)
+        assert row.name == "a"
+        engine._busy[row.key] = row.uid
+        engine.wake_uid(row.uid)  # again, while it is being looked at
+        assert engine._claim(9)[0] == []
+        engine._record(row, token, Outcome({}, {}, "x", None))
+        del engine._busy[row.key]
+        ((row, _),), _ = engine._claim(9)
+        assert row.name == "a"
+        assert engine._claim(9)[0] == []
+
+    asyncio.run(run())
+    database.close()
+
+
+def _away(*_: object) -> None:
+    raise OperationalError("select", {}, Exception("the server is away"))

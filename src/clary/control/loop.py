@@ -69,7 +69,8 @@ class Engine:
         self._by_kind = {r.kind: r for r in reconcilers}
         signals.kinds.update(self._by_kind)
         self._woken: set[Key] = set()
-        self._busy: set[Key] = set()
+        self._woken_uids: set[str] = set()
+        self._busy: dict[Key, str] = {}  # the uids of the rows at work
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: list[tuple[Row, str]] = []  # leases that could not be given back
         self.ready = False
@@ -77,6 +78,11 @@ class Engine:
     def wake(self, key: Key) -> None:
         """Look at a row soon, whatever its due time says; call it from the event loop."""
         self._woken.add(key)
+        self._signals.work.set()
+
+    def wake_uid(self, uid: str) -> None:
+        """Look at the row with a uid soon; call it from the event loop. The claim finds it, when the database answers."""
+        self._woken_uids.add(uid)
         self._signals.work.set()
 
     @contextlib.asynccontextmanager
@@ -102,7 +108,7 @@ class Engine:
                 log.exception("claiming rows failed")
                 claimed, pause = [], 1.0
             for row, token in claimed:
-                self._busy.add(row.key)
+                self._busy[row.key] = row.uid
                 task = asyncio.create_task(self._reconcile(row, token))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -118,11 +124,15 @@ class Engine:
             return [], 0.05
         at = now()
         free = or_(resource.c.leased_until.is_(None), resource.c.leased_until < at)
-        woken = [k for k in self._woken if k not in self._busy]
+        woken = [k for k in list(self._woken) if k not in self._busy]
+        at_work = set(self._busy.values())
+        uids = [uid for uid in list(self._woken_uids) if uid not in at_work]
         ours = resource.c.kind.in_(list(self._by_kind))
         due = resource.c.due <= at
         if woken:
             due = or_(due, *(_named(k) for k in woken))
+        if uids:
+            due = or_(due, resource.c.uid.in_(uids))
         with self._database.read() as tx:
             found = tx.connection.execute(
                 select(resource.c.kind, resource.c.account, resource.c.region, resource.c.name)
@@ -133,6 +143,7 @@ class Engine:
             keys = [k for k in (Key(*row) for row in found) if k not in self._busy]
             if not keys:
                 self._woken.difference_update(woken)
+                self._woken_uids.difference_update(uids)
                 upcoming = tx.connection.execute(
                     select(func.min(resource.c.due)).where(ours, resource.c.due > at)
                 ).scalar()
@@ -148,6 +159,7 @@ class Engine:
                 if row is not None:
                     claimed.append((row, token))
         self._woken.difference_update(keys)  # after the commit: a wake-up outlives a database that is away
+        self._woken_uids.difference_update(row.uid for row, _ in claimed)
         return claimed, 0.0
 
     async def _reconcile(self, row: Row, token: str) -> None:
@@ -168,7 +180,7 @@ class Engine:
                 self._held.append((row, token))
         finally:
             keep.cancel()
-            self._busy.discard(row.key)
+            self._busy.pop(row.key, None)
             self._signals.work.set()
 
     async def _renew(self, key: Key, token: str) -> None:
@@ -231,8 +243,13 @@ class Engine:
             )
 
 
+def passes(error: BaseException) -> bool:
+    """Return whether a failure is the machine's or the database's, so that the same step succeeds later."""
+    return is_fault(error) or isinstance(error, OperationalError)
+
+
 def _longest_wait(error: BaseException) -> float:
-    return _FAULT_SECONDS if is_fault(error) or isinstance(error, OperationalError) else _LONGEST_WAIT
+    return _FAULT_SECONDS if passes(error) else _LONGEST_WAIT
 
 
 def _merged(before: Json, ours: Json, theirs: Json) -> Json:

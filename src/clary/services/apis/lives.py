@@ -41,8 +41,13 @@ class Lives(Generic[Live]):
     def _read(self) -> None:
         with self._lock:
             stale, self._stale = self._stale, set()
-        with self._platform.database.read() as tx:
-            rows = tx.rows.list(self._kind)
+        try:
+            with self._platform.database.read() as tx:
+                rows = tx.rows.list(self._kind)
+        except BaseException:  # the database is away: what changed is still to be read
+            with self._lock:
+                self._stale |= stale
+            raise
         known = dict(self._known or {})
         for row in rows:
             if row.name not in known or row.name in stale:

@@ -15,7 +15,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ...clock import now
-from ...control.loop import Outcome
+from ...control.loop import Outcome, passes
+from ...faults import whole_import
 from ...ids import token
 from ...provider.context import context_of
 from ...provider.errors import AwsError
@@ -97,7 +98,9 @@ class StackReconciler:
                     resource = document["Resources"][logical]
                     props: Json = names.resolve(resource.get("Properties") or {}) or {}
                     props = schemas.tagged(resource["Type"], props, plan.get("tags", row.spec.get("Tags") or []))
-        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
+        except Exception as error:  # whatever it is, the stack must not stay where it is
+            if passes(error):
+                raise  # the loop takes the step again
             return self._failed(row, private, status, plan, [], _words(error)), False
         if logical is None:
             return self._made_all(row, private, status, plan, outputs), False
@@ -178,7 +181,9 @@ class StackReconciler:
             private["resources"][logical] |= {"Attributes": later.attributes}
             del private["resources"][logical]["Token"]  # it must be removed before it is made
             return _LOOK_SECONDS
-        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
+        except Exception as error:  # whatever it is, the stack must not stay where it is
+            if passes(error):
+                raise  # the loop takes the step again
             text = _words(error)
             if old is not None and changed and not replaces:  # half changed, perhaps: going back changes it again
                 private["resources"][logical] = {**old, "Properties": props, "ResourceStatus": "UPDATE_FAILED"}
@@ -246,7 +251,9 @@ class StackReconciler:
         try:
             given = schemas.checked(state["ResourceType"], state["Properties"])
             return kind_of(state["ResourceType"]).create(self._work(row, logical, state), given)
-        except Exception:  # its later calls fail: what has the name is removed
+        except Exception as error:  # its later calls fail: what has the name is removed
+            if passes(error):
+                raise
             log.warning("what stack %s has made as %s is known by its name alone", row.name, logical, exc_info=True)
             return Made(state["Name"])
 
@@ -268,7 +275,9 @@ class StackReconciler:
                 if was is not None and settled.id != was["PhysicalResourceId"]:  # a custom resource made another one
                     plan["replaced"] = [*plan.get("replaced", []), {**state, **was, "Logical": logical}]
                 state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
-        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
+        except Exception as error:  # whatever it is, the stack must not stay where it is
+            if passes(error):
+                raise  # the loop takes the step again
             text = _words(error)
             private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED", "waits": False}
             event(row, private, logical, state["PhysicalResourceId"], state["ResourceType"], f"{verb}_FAILED", text)
@@ -429,7 +438,9 @@ class StackReconciler:
             kind.delete(self._work(row, logical, state), physical, given)
         except Later:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the stack must not stay where it is
+        except Exception as error:  # whatever it is, the stack must not stay where it is
+            if passes(error):
+                raise  # the loop takes the step again
             text = _words(error)
             event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)
             return text
@@ -488,8 +499,9 @@ class StackReconciler:
 
     def _client(self, row: Row, service: str) -> Any:
         """A client of the platform's own API, as the stack's role or as the account."""
-        import boto3
-        from botocore.config import Config
+        with whole_import():
+            import boto3
+            from botocore.config import Config
 
         key = (row.account, row.region, row.spec.get("RoleARN", ""), service)
         kept = self._clients.get(key)

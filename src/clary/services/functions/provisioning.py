@@ -32,7 +32,11 @@ class Provisioner:
         """Read what is wanted if it may have changed, and see that it is there."""
         if self._changed:
             self._changed = False
-            self._wanted = await asyncio.to_thread(self._read)
+            try:
+                self._wanted = await asyncio.to_thread(self._read)
+            except BaseException:  # the database is away: what changed is still to be read
+                self._changed = True
+                raise
         environments.keep(self._wanted)
 
     def _read(self) -> dict[str, tuple[Row, int]]:

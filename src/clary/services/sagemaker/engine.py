@@ -12,7 +12,7 @@ from ...control.loop import Engine
 from ...control.shipping import Shipper
 from ...executors.local import LocalExecutor
 from ...provider.platform import Platform
-from ...store.rows import Key, Row
+from ...store.rows import Row
 from . import fleet as fleets
 from .asynchronous.dispatch import Dispatcher
 from .components.reconcile import ComponentReconciler
@@ -40,11 +40,9 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     publisher = Publisher(platform, run / "routes.json")
     demand = Demand()
     dispatcher = Dispatcher(platform, loop)
-    owners: dict[str, Key] = {}
 
     def finished(name: str) -> None:
-        uid = name.partition(":")[0]
-        loop.call_soon_threadsafe(_wake_owner, engine, platform, owners, uid)
+        loop.call_soon_threadsafe(engine.wake_uid, name.partition(":")[0])
 
     activities = Activities(finished)
     watcher = Watcher(lambda key: engine.wake(key), loop)
@@ -73,41 +71,23 @@ async def start(platform: Platform) -> AsyncIterator[None]:
     await publisher.publish()
 
     def keys_changed() -> None:
-        loop.call_soon_threadsafe(lambda: tasks.add(loop.create_task(publisher.publish())))
+        loop.call_soon_threadsafe(publisher.changed)
 
-    tasks: set[asyncio.Task[None]] = set()
     platform.keyring.listeners.append(keys_changed)
     health = loop.create_task(_keep_healthy(platform, executor, engine))
     try:
         async with (
             shipper.running(),
+            publisher.running(),
             engine.running(),
             dispatcher.running(),
             Librarian(platform).running(run / "library.sock"),
-            listening(run / "wake.sock", demand, lambda uid: _wake_owner(engine, platform, owners, uid)),
+            listening(run / "wake.sock", demand, engine.wake_uid),
         ):
             yield
     finally:
         health.cancel()
         activities.close()
-
-
-def _wake_owner(engine: Engine, platform: Platform, owners: dict[str, Key], uid: str) -> None:
-    """Wake the row that an activity belongs to."""
-    from sqlalchemy import select
-
-    from ...store.schema import resource
-
-    if uid not in owners:
-        with platform.database.read() as tx:
-            columns = (resource.c.kind, resource.c.account, resource.c.region, resource.c.name)
-            found = tx.connection.execute(select(*columns).where(resource.c.uid == uid)).fetchone()
-        if found is None:
-            return
-        if len(owners) > 10_000:
-            owners.clear()
-        owners[uid] = Key(*found)
-    engine.wake(owners[uid])
 
 
 def _resume(platform: Platform) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from .. import fleet
 from .library import name_of
 
 Json = dict[str, Any]
+log = logging.getLogger(__name__)
+_PAUSE_SECONDS = 1.0
 _SERVING = ("Launching", "Baking", "RollingBack", "Activating", "InService", "Scaling")
 
 
@@ -27,6 +31,7 @@ class Publisher:
     path: Path
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _fronts: list[socket.socket] = field(default_factory=list)
+    _stale: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connected(self, channel: socket.socket) -> None:
         """A front has connected; it read the table by itself and is poked at the next change."""
@@ -38,6 +43,30 @@ class Publisher:
         """A front has gone."""
         with contextlib.suppress(ValueError):
             self._fronts.remove(channel)
+
+    def changed(self) -> None:
+        """Publish soon; call it from the event loop."""
+        self._stale.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the block runs, publish after each change, and again until it succeeds."""
+        task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                await self.publish()
+            except Exception:  # the disk may be full, the database away: what changed is still to be published
+                log.exception("publishing the routing table failed")
+                self._stale.set()
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def publish(self, timeout: float = 2.0) -> None:
         """Write the present table and have it taken."""
