@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -54,6 +55,8 @@ for _ in range(24):
         ("apigateway", ("PATCH", "/account", b'{"patchOperations": [{}]}', {}), b"patchOperations.1.member.op"),
         ("apigateway", ("POST", "/usageplans", b'{"name": "a", "apiStages": [{}]}', {}), b"apiStages.1.member.apiId"),
         ("apigateway", ("POST", "/restapis?mode=import", b'{"swagger": "2.0", "paths": {"/a": {"get": 5}}}', {}), b"An object is needed where"),
+        ("apigateway", ("POST", "/restapis?mode=import", b'{"swagger": "2.0", "paths": {"/a": {"get": {"security": [null]}}}}', {}), b"Invalid OpenAPI input"),
+        ("logs", _json("Logs_20140328.DescribeLogStreams", {"logGroupName": "hostile-tokens", "nextToken": "²"}), b"nextToken is invalid"),
         ("apigateway", ("PUT", "/v2/apis", json.dumps({"body": '{"openapi": "3.0", "paths": {"/a": {"get": 5}}}'}).encode(), {}), b"An object is needed where"),
         ("cloudformation", ("POST", "/", _template() + b"&Parameters.member.1.ResolvedValue=x", _FORM), b"ValidationError"),
         ("cloudformation", ("POST", "/", _template(Resources=_resource({"Fn::Join": [1, 2]})), _FORM), b"every Fn::Join object requires two parameters"),
@@ -77,9 +80,36 @@ for _ in range(24):
     ],
 )  # fmt: skip
 def test_the_caller_is_told(platform: Platform, service: str, request_: Any, code: bytes) -> None:
+    if service == "logs":
+        with contextlib.suppress(ClientError):
+            platform.client("logs").create_log_group(logGroupName="hostile-tokens")
     status, answer = signed(platform, request_[0], request_[1], request_[2], request_[3], service)
     assert 400 <= status < 500, (status, answer)
     assert code in answer
+
+
+def test_an_operation_may_want_no_scheme(platform: Platform, name: str) -> None:
+    operation = {"security": None, "x-amazon-apigateway-integration": {"type": "MOCK"}}
+    document = {"swagger": "2.0", "info": {"title": name}, "paths": {"/a": {"get": operation}}}
+    client = platform.client("apigateway")
+    api = client.import_rest_api(body=json.dumps(document))["id"]
+    (resource,) = (r["id"] for r in client.get_resources(restApiId=api)["items"] if r["path"] == "/a")
+    assert client.get_method(restApiId=api, resourceId=resource, httpMethod="GET")["authorizationType"] == "NONE"
+
+
+def test_a_deep_answer_of_a_mock_is_a_wrong_one(sqlite_platform: Platform, name: str) -> None:
+    integration = {"type": "MOCK", "requestTemplates": {"application/json": '{"statusCode": ' + _DEEP + "}"}}
+    document = {
+        "swagger": "2.0",
+        "info": {"title": name},
+        "paths": {"/a": {"get": {"x-amazon-apigateway-integration": integration}}},
+    }
+    client = sqlite_platform.client("apigateway")
+    api = client.import_rest_api(body=json.dumps(document))["id"]
+    (resource,) = (r["id"] for r in client.get_resources(restApiId=api)["items"] if r["path"] == "/a")
+    found = client.test_invoke_method(restApiId=api, resourceId=resource, httpMethod="GET")
+    assert (found["status"], "Internal server error" in found["body"]) == (500, True)
+    assert "RecursionError" not in sqlite_platform.log()
 
 
 def test_a_wrong_page_token_of_tags_is_refused(sqlite_platform: Platform, name: str) -> None:

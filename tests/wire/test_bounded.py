@@ -30,6 +30,11 @@ def test_documents_with_aliases_are_counted_as_written_out() -> None:
         bounded.check_depth(inner, 1000)
 
 
+@given(st.text(max_size=25) | st.text("0123456789²٣", max_size=25))
+def test_digits_are_those_that_int_takes(text: str) -> None:
+    assert bounded.digits(text) == (0 < len(text) < 19 and all(c in "0123456789" for c in text))
+
+
 @given(st.text(max_size=25))
 def test_whole_numbers_are_plain_decimals(text: str) -> None:
     plain = text.removeprefix("-").removeprefix("+") if text[:2] not in ("-+", "+-") else "x"

@@ -19,6 +19,7 @@ from ..settings import EXECUTION_ROLE, Settings
 from ..store.credentials import Keyring
 from ..web import Request
 from ..wire import signature
+from ..wire.bounded import digits
 from ..wire.regions import regions
 from ..wire.signature import Claim, MalformedQuery, MalformedSignature
 
@@ -111,7 +112,7 @@ class Authenticator:
 
         Any other key works as the default account's role.
         """
-        if len(key_id) == 12 and key_id.isdigit():
+        if len(key_id) == 12 and digits(key_id):
             return root(key_id, key_id)
         if known := self._keyring.find(key_id, token) or self._keyring.keys().get(key_id):
             return _caller(known)

@@ -11,10 +11,12 @@ from typing import Any
 from ..provider.context import Context
 from ..provider.errors import InvalidParameterException, ResourceAlreadyExistsException, ResourceNotFoundException
 from ..provider.operation import Provider
+from ..provider.pages import whole
 from ..provider.platform import Platform
 from ..store.logs import Event, LogRows, StreamKey, milliseconds
 from ..store.rows import Row
 from ..store.schema import log_stream
+from ..wire import bounded
 
 Json = dict[str, Any]
 _PAGE_BYTES = 1 << 20
@@ -151,7 +153,7 @@ def describe_log_streams(ctx: Context, request: Json) -> Json:
     column: Any = log_stream.c.last_event if by_time else log_stream.c.name
     statement = _rows(ctx).streams(ctx.account, ctx.region, group.name, prefix)
     order = column.desc().nulls_last() if descending else column.asc().nulls_last()
-    start = int(request["nextToken"]) if request.get("nextToken", "").isdigit() else 0
+    start = whole(request.get("nextToken"), 0, InvalidParameterException("The specified nextToken is invalid."))
     page = list(ctx.tx.connection.execute(statement.order_by(order).offset(start).limit(limit + 1)).mappings())
     shown = [_shown_stream(group, s) for s in page[:limit]]
     return {"logStreams": shown, **({"nextToken": str(start + limit)} if len(page) > limit else {})}
@@ -290,7 +292,7 @@ def _read_filter_token(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     try:
-        at, number = json.loads(base64.urlsafe_b64decode(text))
+        at, number = bounded.loads(base64.urlsafe_b64decode(text))
         return int(at), int(number)
     except (ValueError, TypeError):
         raise InvalidParameterException("The specified nextToken is invalid.") from None

@@ -6,7 +6,6 @@ Source: AWS, "Secrets Manager API Reference" (labels, tokens and windows of reco
 from __future__ import annotations
 
 import base64
-import json
 import re
 import secrets
 import string
@@ -20,6 +19,7 @@ from ..provider.operation import Provider
 from ..provider.pages import cut
 from ..provider.platform import Platform
 from ..store.rows import Row
+from ..wire import bounded
 from .sealing import Foreign, seal, unseal
 
 Json = dict[str, Any]
@@ -418,7 +418,7 @@ def put_resource_policy(ctx: Context, request: Json) -> Json:
     """Who may use a secret."""
     row = find(ctx, request["SecretId"])
     try:
-        json.loads(request["ResourcePolicy"])
+        bounded.loads(request["ResourcePolicy"])
     except ValueError:
         raise coded("MalformedPolicyDocumentException", "This resource policy contains invalid Json.", 400) from None
     ctx.tx.rows.save(row, private={**row.private, "policy": request["ResourcePolicy"]})

@@ -208,7 +208,7 @@ class Authenticator:
             if len(parts) > 3:
                 region = parts[2].decode("latin-1")
                 key_id = parts[0].decode("latin-1")
-                if len(key_id) == 12 and key_id.isdigit():
+                if len(key_id) == 12 and key_id.isdecimal():
                     account = key_id
                 elif key_id in self._secrets:
                     account = self._secrets[key_id].account

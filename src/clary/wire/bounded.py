@@ -13,6 +13,7 @@ import orjson
 MAX_DEPTH = 100
 """Levels of lists and maps in a document. Whatever walks or writes a document again may recurse this far."""
 
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,19}")
 
 
@@ -43,6 +44,14 @@ def check_depth(document: Any, most: int | None = None) -> None:
             return
         level = below
     raise ValueError(f"the document nests deeper than {MAX_DEPTH} levels")
+
+
+def digits(text: str) -> bool:
+    """Return whether a text is a number of decimal digits, and short enough for ``int``.
+
+    ``str.isdigit`` is true of more: of superscripts, for which ``int`` raises, and of digits of every alphabet.
+    """
+    return _DIGITS.fullmatch(text) is not None
 
 
 def whole(text: str, low: int = 0, high: int = (1 << 31) - 1) -> int:

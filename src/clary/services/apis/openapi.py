@@ -19,7 +19,7 @@ MAX_BYTES = 6 << 20
 _DEEPEST = 20
 _MOST_VALUES = 200_000
 
-_SECURITY = every(each(TEXTS))
+_SECURITY = every({"type": "object", "additionalProperties": TEXTS})
 _document_problem = problem_finder(
     having(
         named={
@@ -143,7 +143,7 @@ def parameter(document: Json, value: Any) -> Json:
 
 def wanted(document: Json, operation: Json) -> list[tuple[str, list[str]]]:
     """The names of the schemes that an operation wants, each with its scopes."""
-    security = operation["security"] if "security" in operation else document.get("security") or []
+    security = (operation if "security" in operation else document).get("security") or []
     return [(name, list(scopes or ())) for choice in security for name, scopes in choice.items()]
 
 

@@ -12,6 +12,7 @@ from ...provider.context import Context
 from ...provider.errors import AwsError, ValidationError, coded
 from ...store.database import Transaction
 from ...store.rows import Row
+from ...wire import bounded
 from .. import secretsmanager, ssm
 from . import catalogue
 from . import template as templates
@@ -99,7 +100,7 @@ def _secret(context: Context, reference: str) -> str:
     if not key:
         return text
     try:
-        found = json.loads(text)[key]
+        found = bounded.loads(text)[key]
     except (ValueError, KeyError, TypeError):
         raise ValidationError(f"{said}: it is no JSON object with the key {key}.") from None
     return found if isinstance(found, str) else json.dumps(found)

@@ -6,13 +6,13 @@ shape ("Image Manifest Version 2, Schema 2").
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ...clock import now
 from ...store.database import Transaction
 from ...store.image_blobs import DIGEST, ImageBlobs
 from ...store.rows import Row
+from ...wire import bounded
 from .repositories import IMAGE, image_rows
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 def _read(data: bytes, media_type: str) -> tuple[Json, str]:
     try:
-        manifest = json.loads(data)
+        manifest = bounded.loads(data)
         found = str(manifest.get("mediaType") or media_type)
         if found not in MANIFESTS + INDEXES:
             found = INDEXES[0] if "manifests" in manifest else MANIFESTS[0]

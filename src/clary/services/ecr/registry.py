@@ -19,6 +19,7 @@ from ...store.database import Transaction
 from ...store.image_blobs import DIGEST, ImageBlobs, ImageStores, NoSuchUpload, WrongDigest
 from ...store.rows import Row
 from ...web import FileSlice, FileSlices, Request, Response
+from ...wire.bounded import digits
 from ..sealing import Foreign, seal, unseal
 from .manifests import MAX_MANIFEST, Refused, digest_of, keep, locate
 from .repositories import REPOSITORY, image_rows
@@ -154,7 +155,7 @@ class Registry:
         if request.method == "PATCH":
             there = self._blobs(repository).uploaded(name)
             begins = request.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
-            if begins.isdigit() and int(begins) != there:
+            if digits(begins) and int(begins) != there:
                 raise _Fault(416, "BLOB_UPLOAD_INVALID", f"The upload has {there} bytes; the next piece begins there")
             return self._progress(repository, name, 202, await self._take(request, repository, name))
         if request.method == "PUT":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,6 +13,7 @@ from ...provider.pages import cut
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.rows import Row
+from ...wire import bounded
 
 Json = dict[str, Any]
 
@@ -129,7 +129,7 @@ def delete_repository(ctx: Context, request: Json) -> Json:
 
 def _document(text: str, what: str) -> str:
     try:
-        json.loads(text)
+        bounded.loads(text)
     except ValueError as error:
         message = f"Invalid parameter at '{what}' failed to satisfy constraint: 'Invalid JSON: {error}'"
         raise coded("InvalidParameterException", message, 400) from None

@@ -17,6 +17,7 @@ from ...provider.once import once
 from ...provider.pages import cut
 from ...store.database import Transaction
 from ...store.rows import Row
+from ...wire.bounded import digits
 from . import code, downloads, functions, layers, node
 from .naming import LATEST, arn, conflict, find, find_version, invalid, parse
 
@@ -294,7 +295,7 @@ def delete_function(ctx: Context, request: Json) -> None:
         if named.qualifier == LATEST:
             raise invalid("$LATEST version cannot be deleted without deleting the function.")
         version, _ = find_version(ctx, named.name, named.qualifier)
-        if not named.qualifier.isdigit():
+        if not digits(named.qualifier):
             raise invalid(f"Deletion of aliases is not currently supported. Call DeleteAlias for {named.qualifier}.")
         users = [a for a in belonging(ctx, "FunctionAlias", named.name) if a.spec["FunctionVersion"] == named.qualifier]
         if users:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...provider.context import Context
 from ...provider.errors import AwsError, coded
 from ...store.rows import Row
+from ...wire.bounded import digits
 
 LATEST = "$LATEST"
 _NAME = re.compile(
@@ -82,7 +83,7 @@ def find_version(ctx: Context, text: str, qualifier: str | None = None) -> tuple
     if named.qualifier in ("", LATEST):
         return row, named
     version = named.qualifier
-    if not version.isdigit():
+    if not digits(version):
         alias = ctx.get("FunctionAlias", f"{named.name}:{version}")
         if alias is None:
             raise not_found(f"Function not found: {arn(ctx, named.name, version)}")

@@ -8,6 +8,7 @@ from typing import Any
 from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.rows import Key, Row
+from ...wire.bounded import digits
 from .environments import Environments
 from .naming import LATEST
 
@@ -58,7 +59,7 @@ def wanted(tx: Transaction) -> dict[str, tuple[Row, int]]:
 def version_of(tx: Transaction, row: Row, qualifier: str) -> Row | None:
     """The version that a version's number or an alias names; None when it is gone."""
     number = qualifier
-    if not qualifier.isdigit():
+    if not digits(qualifier):
         alias = tx.rows.get("FunctionAlias", row.account, row.region, f"{row.name}:{qualifier}")
         if alias is None or alias.spec["FunctionVersion"] == LATEST:
             return None

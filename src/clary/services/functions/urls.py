@@ -9,6 +9,7 @@ from typing import Any
 from ...clock import now
 from ...provider.context import Context
 from ...store.rows import Row
+from ...wire.bounded import digits
 from . import functions
 from .naming import LATEST, arn, conflict, find, find_version, invalid, not_found
 
@@ -54,7 +55,7 @@ def _shown(ctx: Context, row: Row) -> Json:
 def create_function_url_config(ctx: Context, request: Json) -> Json:
     """Give a function, or an alias of it, an address."""
     row, named = find(ctx, request["FunctionName"], request.get("Qualifier"))
-    if named.qualifier == LATEST or named.qualifier.isdigit():
+    if named.qualifier == LATEST or digits(named.qualifier):
         raise invalid("Function URLs can be made for functions and for aliases, not for versions.")
     if named.qualifier:
         find_version(ctx, row.name, named.qualifier)

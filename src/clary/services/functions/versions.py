@@ -9,6 +9,7 @@ from ...clock import now
 from ...provider.context import Context
 from ...provider.errors import coded
 from ...store.rows import Row
+from ...wire.bounded import digits
 from . import functions
 from .api import belonging, paged, shown, stamp
 from .naming import LATEST, arn, conflict, find, find_version, invalid, not_found
@@ -96,7 +97,7 @@ def create_alias(ctx: Context, request: Json) -> Json:
     """A name for a version, or for two that share its calls."""
     row, _ = find(ctx, request["FunctionName"])
     name = request["Name"]
-    if name.isdigit():
+    if digits(name):
         raise invalid(f"The alias name {name} must not be a number: versions have those.")
     spec = {
         "AliasArn": arn(ctx, row.name, name), "Name": name, "FunctionVersion": request["FunctionVersion"],

@@ -5,12 +5,12 @@ Statements with conditions count only when they deny nothing: an Allow with a co
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ...patterns import wildcard
 from ...provider.context import Context
 from ...store.rows import Row
+from ...wire import bounded
 from . import iam
 from .entities import no_such_entity
 from .policies import policy
@@ -20,10 +20,10 @@ Json = dict[str, Any]
 
 def statements(ctx: Context, row: Row) -> list[Json]:
     """Every statement of an identity's inline and attached policies."""
-    texts = [json.loads(t) for t in row.private["inline"].values()]
+    texts = [bounded.loads(t) for t in row.private["inline"].values()]
     for arn in row.private["attached"]:
         found = policy(ctx, arn)
-        texts.append(json.loads(found.private["versions"][found.spec["DefaultVersionId"]]["text"]))
+        texts.append(bounded.loads(found.private["versions"][found.spec["DefaultVersionId"]]["text"]))
     flat: list[Json] = []
     for text in texts:
         inner = text["Statement"]

@@ -14,6 +14,7 @@ from ...provider.errors import coded
 from ...store.blobs import BlobWriter
 from ...store.object import Segment
 from ...web import Body, Disconnected, Request
+from ...wire.bounded import digits
 from ...wire.chunked import STREAMING, BadChunkSignature, Decoder, Signer
 from ...wire.message import Malformed
 from . import checksums
@@ -89,7 +90,7 @@ class Receiver:
             if self._decoder is None and self._body.length is None:
                 raise coded("MissingContentLength", "You must provide the Content-Length HTTP header.", 411)
             return self._body.length if self._decoder is None else None
-        if not text.isdigit():
+        if not digits(text):
             raise coded("InvalidArgument", "x-amz-decoded-content-length is not a number", 400)
         return int(text)
 

@@ -9,6 +9,7 @@ from ...provider.errors import AwsError, coded
 from ...store import border
 from ...store.object import Bucket, Object
 from ...store.object_rows import ObjectRows
+from ...wire.bounded import digits
 
 
 def no_such_bucket(name: str) -> AwsError:
@@ -62,7 +63,7 @@ def check_owner(home: Bucket, expected: str | None) -> None:
     """``ExpectedBucketOwner``, which must be an account and the right one."""
     if expected is None:
         return
-    if not (len(expected) == 12 and expected.isdigit()):
+    if not (len(expected) == 12 and digits(expected)):
         text = f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]"
         raise coded("InvalidBucketOwnerAWSAccountID", text, 400)
     if home.account != expected:

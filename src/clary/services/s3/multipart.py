@@ -19,6 +19,7 @@ from ...store.key_walk import UPLOADS, walk
 from ...store.object import Object, Segment, dump_segments, load_segments
 from ...store.object_rows import ObjectRows
 from ...store.schema import s3_part, s3_upload
+from ...wire.bounded import digits
 from . import checksums, s3
 from .body import Received, Receiver
 from .conditions import check_write
@@ -139,7 +140,7 @@ async def upload_part_copy(ctx: Context, request: Json) -> Json:
         start, end = 0, source.size
         if text := request.get("CopySourceRange"):
             first, _, last = text.removeprefix("bytes=").partition("-")
-            if not (first.isdigit() and last.isdigit() and int(first) <= int(last) < source.size):
+            if not (digits(first) and digits(last) and int(first) <= int(last) < source.size):
                 raise invalid_argument(
                     f"Range specified is not valid for source object of size: {source.size}",
                     ArgumentName="x-amz-copy-source-range", ArgumentValue=text,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from ...provider.platform import Platform
 from ...store.object import Forbidden, NoSuchBucket, Object, split_uri
 from ...store.objects import AccountObjects
+from ...wire import bounded
 
 Json = dict[str, Any]
 
@@ -65,7 +65,7 @@ def relative(key: str, prefix: str) -> str:
 
 def _manifest(platform: Platform, objects: AccountObjects, bucket: str, key: str) -> list[Item]:
     try:
-        entries = json.loads(platform.objects.read(objects.find(bucket, key)))
+        entries = bounded.loads(platform.objects.read(objects.find(bucket, key)))
         base_bucket, base_key = split_uri(entries[0]["prefix"])
         names = [str(e) for e in entries[1:]]
     except Forbidden:

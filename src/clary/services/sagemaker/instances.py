@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ...wire.bounded import digits
+
 _SIZES = {"medium": 1, "large": 2, "xlarge": 4}
 _MEMORY_PER_CORE = {"t2": 2, "t3": 2, "c": 2, "m": 4, "r": 8, "x": 16, "g": 4, "p": 8}
 _GIB = 1 << 30
@@ -31,7 +33,7 @@ def instance(name: str) -> Instance:
     parts = name.removeprefix("ml.").split(".")
     family, size = parts[0], parts[1] if len(parts) > 1 else "large"
     times, _, rest = size.partition("xlarge")
-    cores = int(times) * 4 if times.isdigit() and size.endswith("xlarge") and not rest else _SIZES.get(size, 2)
+    cores = int(times) * 4 if digits(times) and size.endswith("xlarge") and not rest else _SIZES.get(size, 2)
     memory = _MEMORY_PER_CORE.get(family, _MEMORY_PER_CORE.get(family[:1], 4)) * cores * _GIB
     return Instance(cores, max(memory, 4 * _GIB), _accelerators(family, size))
 

@@ -24,6 +24,7 @@ from ...provider.platform import Platform
 from ...store.database import Transaction
 from ...store.image_blobs import ImageBlobs, ImageStores
 from ...store.rows import Row
+from ...wire import bounded
 from ..ecr.manifests import INDEXES
 from ..ecr.repositories import REPOSITORY
 
@@ -97,7 +98,7 @@ def folder(platform: Platform, digest: str) -> Path:
 def labels(platform: Platform, digest: str) -> dict[str, str]:
     """The labels of an image, read from its configuration without unpacking it."""
     manifest = _manifest(platform, digest)
-    config = json.loads(_blobs(platform, digest).path(manifest["config"]["digest"]).read_bytes())
+    config = bounded.loads(_blobs(platform, digest).path(manifest["config"]["digest"]).read_bytes())
     return dict((config.get("config") or {}).get("Labels") or {})
 
 
@@ -122,7 +123,7 @@ def _blobs(platform: Platform, digest: str) -> ImageBlobs:
 
 def _manifest(platform: Platform, digest: str) -> Json:
     """The manifest for machines like this one."""
-    manifest: Json = json.loads(_blobs(platform, digest).path(digest).read_bytes())
+    manifest: Json = bounded.loads(_blobs(platform, digest).path(digest).read_bytes())
     if manifest.get("mediaType") not in INDEXES and "manifests" not in manifest:
         return manifest
     kinds = {}
@@ -140,7 +141,7 @@ def _unpack(platform: Platform, digest: str, place: Path) -> None:
     files.remove(aside)
     aside.mkdir(parents=True, mode=0o700)
     try:
-        config = json.loads(blobs.path(manifest["config"]["digest"]).read_bytes())
+        config = bounded.loads(blobs.path(manifest["config"]["digest"]).read_bytes())
         if config.get("architecture", _MACHINE) != _MACHINE:
             raise ImageError(
                 f"The image {digest} is for {config['architecture']}, and this machine is {_MACHINE}: build it with "

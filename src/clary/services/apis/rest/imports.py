@@ -124,7 +124,7 @@ class _Filler:
                 self._call(delete_model, modelName=name)
             schema = bounded.loads(text)
             if (used := _used(text, schemas)) and isinstance(schema, dict):
-                schema = {**schema, "definitions": {n: json.loads(schemas[n]) for n in sorted(used)}}
+                schema = {**schema, "definitions": {n: bounded.loads(schemas[n]) for n in sorted(used)}}
             self._call(create_model, name=name, contentType="application/json", schema=json.dumps(schema))
 
     def _authorizer(self, name: str, scheme: Json, about: Json) -> None:
@@ -153,7 +153,7 @@ class _Filler:
             self._call(delete_method, **names)
         self._call(put_method, **names, **self._access(operation), **self._takes(operation))
         for status, response in (operation.get("responses") or {}).items():
-            if str(status).isdigit():
+            if bounded.digits(str(status)):
                 headers = (openapi.follow(self._document, response) or {}).get("headers") or {}
                 given = {f"method.response.header.{name}": False for name in headers}
                 self._call(put_method_response, **names, statusCode=str(status), responseParameters=given)

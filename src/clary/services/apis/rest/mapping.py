@@ -220,7 +220,7 @@ def _checked(template: str) -> None:
     if found := _DIRECTIVE.search(template):
         raise TemplateFailed(f"the directive {found[0]} is not available in mapping templates")
     for low, high in _RANGE.findall(template):
-        if not (low.isdigit() and high.isdigit() and abs(int(high) - int(low)) < MAX_LOOP):
+        if not (bounded.digits(low) and bounded.digits(high) and abs(int(high) - int(low)) < MAX_LOOP):
             raise TemplateFailed(f"a range in a mapping template has fixed ends, at most {MAX_LOOP} apart")
     for name in _MEMBER.findall(template):
         if name.startswith("_") or name in _LEAKS:

@@ -25,6 +25,7 @@ from ....provider.platform import Platform
 from ....store.metrics import MetricKey
 from ....store.rows import Row
 from ....web import Request, Response
+from ....wire import bounded
 from ...outbound import Outbound
 from ...process_environment import address, credentials
 from .. import access_log, proxying, tokens
@@ -666,7 +667,7 @@ def _period(kind: str) -> str:
 def _mock(body: str) -> int:
     """The status that a MOCK integration's request template names; its keys need no quotes."""
     try:
-        return int(json.loads(re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', body))["statusCode"])
+        return int(bounded.loads(re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', body))["statusCode"])
     except (ValueError, KeyError, TypeError):
         raise Refused("API_CONFIGURATION_ERROR", "Internal server error") from None
 

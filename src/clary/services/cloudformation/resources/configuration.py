@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+from ....wire import bounded
 from ..kind import Failed, Json, Kind, Made, Work, gone, only, retag, tag_list, tags_of, text_of
 
 
@@ -34,7 +35,7 @@ def _generated(work: Work, about: Json) -> str:
     if "GenerateStringKey" not in about:
         return text
     try:
-        return json.dumps({**json.loads(about.get("SecretStringTemplate", "{}")), about["GenerateStringKey"]: text})
+        return json.dumps({**bounded.loads(about.get("SecretStringTemplate", "{}")), about["GenerateStringKey"]: text})
     except ValueError:
         raise Failed("Could not parse SecretStringTemplate JSON") from None
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from ....wire.bounded import digits
 from ..kind import Failed, Json, Kind, Made, Work, gone, only, retag, tags_of
 
 # what a function is configured with, and what that is without a word about it
@@ -128,7 +129,7 @@ def _layer(work: Work, props: Json) -> Made:
 
 def _no_layer(work: Work, arn: str, props: Json) -> None:
     layer, _, version = arn.rpartition(":")
-    if version.isdigit():
+    if digits(version):
         gone(work.client("lambda").delete_layer_version, LayerName=layer, VersionNumber=int(version))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ....wire import bounded
 from ..kind import Failed, Json, Kind, Later, Made, Work, gone
 
 CUSTOM = "Custom::"
@@ -128,7 +129,7 @@ def _answer(work: Work, key: str) -> Json | None:
     if len(data) > _MAX_ANSWER:
         raise Failed("Response object is too long.")
     try:
-        found = json.loads(data)
+        found = bounded.loads(data)
     except ValueError:
         raise Failed("Invalid Response object: it is not JSON") from None
     if not isinstance(found, dict) or found.get("Status") not in ("SUCCESS", "FAILED"):

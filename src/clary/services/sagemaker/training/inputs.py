@@ -18,6 +18,7 @@ from ....executors.spec import Mount, ProcessSpec
 from ....provider.platform import Platform
 from ....store.object import Forbidden, NoSuchBucket, Object, split_uri
 from ....store.rows import Row
+from ....wire import bounded
 from .. import own_images, packages
 from ..images import resolve
 from ..input_objects import InputError, Item, list_items, relative
@@ -238,7 +239,7 @@ def _feed_manifest(platform: Platform, row: Row, channel: Json, receiving: list[
     bucket, key = split_uri(source["S3Uri"])
     try:
         text = platform.objects.read(platform.objects.of(row.account).find(bucket, key)).decode()
-        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = [bounded.loads(line) for line in text.splitlines() if line.strip()]
     except Forbidden:
         raise InputError(f"ClientError: Data download failed: AccessDenied (403): {source['S3Uri']}") from None
     except LookupError:
