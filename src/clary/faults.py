@@ -15,6 +15,11 @@ ERRNOS = frozenset(
     )
 )  # fmt: skip
 """Full and broken disks, no descriptors, no memory."""
+CODES = (
+    "ServiceUnavailable", "ServiceUnavailableException", "ServiceException", "InternalServerError", "InternalServiceError",
+    "InternalServiceFault", "InternalServiceException", "ServerException", "ServiceFailure",
+)  # fmt: skip
+"""The codes by which the platform's services tell of such faults, each by the first that its model has."""
 _TEXTS = tuple(os.strerror(number) for number in ERRNOS)
 
 

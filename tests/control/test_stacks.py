@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clary.services.cloudformation import reconcile
 from clary.services.cloudformation.kind import Kind, Later, Made, Work
@@ -119,3 +121,23 @@ def test_what_was_half_made_may_take_its_time_to_go(monkeypatch: pytest.MonkeyPa
     stack.raising = False
     stack.make(private["resources"]["A"], {"v": 1}, kind="create")
     assert stack.calls == ["delete n", "delete n", "create n"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+        ClientError({"Error": {"Code": "ServiceUnavailable", "Message": ""}}, "CreateThing"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=["restarted", "unavailable", "disk"],
+)
+def test_a_step_that_met_a_passing_fault_is_taken_again(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """A platform that is being restarted, or whose disk is full, is no reason to go back."""
+    stack = Stack(monkeypatch)
+    stack.raises = [fault]
+    with pytest.raises(type(fault)):
+        stack.make(None, {"v": 1}, kind="create")
+    stack.raising = False
+    private = stack.make(None, {"v": 1}, kind="create")
+    assert private["resources"]["A"]["ResourceStatus"] == "CREATE_COMPLETE"

@@ -7,16 +7,11 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from ..faults import is_fault
+from ..faults import CODES, is_fault
 from ..provider.errors import AwsError, coded
 from ..provider.operation import Provider
 
 _DATABASE = (OperationalError, InterfaceError, NoConnection, sqlite3.OperationalError)
-_CODES = (
-    "ServiceUnavailable", "ServiceUnavailableException", "ServiceException", "InternalServerError", "InternalServiceError",
-    "InternalServiceFault", "InternalServiceException", "ServerException", "ServiceFailure",
-)  # fmt: skip
-"""Codes of such faults, the first that a service's model has."""
 _TEXTS = {"s3": "Service is unable to handle request."}
 
 
@@ -31,6 +26,6 @@ def unavailable(provider: Provider | None) -> AwsError:
     """Return a service's error for a request that should be sent again."""
     name = provider.name if provider else ""
     known = provider.model.errors if provider else {}
-    code = next((c for c in _CODES if c in known), "ServiceUnavailable")
+    code = next((c for c in CODES if c in known), "ServiceUnavailable")
     text = _TEXTS.get(name, "The request has failed due to a temporary failure of the server. Please try again.")
     return coded(code, text, None if code in known else 503)

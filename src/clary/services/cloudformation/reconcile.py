@@ -12,11 +12,11 @@ import string
 from copy import deepcopy
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, EndpointConnectionError
 
 from ...clock import now
 from ...control.loop import Outcome, passes
-from ...faults import whole_import
+from ...faults import CODES, whole_import
 from ...ids import token
 from ...provider.context import context_of
 from ...provider.errors import AwsError
@@ -99,7 +99,7 @@ class StackReconciler:
                     props: Json = names.resolve(resource.get("Properties") or {}) or {}
                     props = schemas.tagged(resource["Type"], props, plan.get("tags", row.spec.get("Tags") or []))
         except Exception as error:  # whatever it is, the stack must not stay where it is
-            if passes(error):
+            if _passes(error):
                 raise  # the loop takes the step again
             return self._failed(row, private, status, plan, [], _words(error)), False
         if logical is None:
@@ -182,7 +182,7 @@ class StackReconciler:
             del private["resources"][logical]["Token"]  # it must be removed before it is made
             return _LOOK_SECONDS
         except Exception as error:  # whatever it is, the stack must not stay where it is
-            if passes(error):
+            if _passes(error):
                 raise  # the loop takes the step again
             text = _words(error)
             if old is not None and changed and not replaces:  # half changed, perhaps: going back changes it again
@@ -252,7 +252,7 @@ class StackReconciler:
             given = schemas.checked(state["ResourceType"], state["Properties"])
             return kind_of(state["ResourceType"]).create(self._work(row, logical, state), given)
         except Exception as error:  # its later calls fail: what has the name is removed
-            if passes(error):
+            if _passes(error):
                 raise
             log.warning("what stack %s has made as %s is known by its name alone", row.name, logical, exc_info=True)
             return Made(state["Name"])
@@ -276,7 +276,7 @@ class StackReconciler:
                     plan["replaced"] = [*plan.get("replaced", []), {**state, **was, "Logical": logical}]
                 state |= {"PhysicalResourceId": settled.id, "Attributes": settled.attributes}
         except Exception as error:  # whatever it is, the stack must not stay where it is
-            if passes(error):
+            if _passes(error):
                 raise  # the loop takes the step again
             text = _words(error)
             private["resources"][logical] = {**state, "ResourceStatus": f"{verb}_FAILED", "waits": False}
@@ -439,7 +439,7 @@ class StackReconciler:
         except Later:
             raise
         except Exception as error:  # whatever it is, the stack must not stay where it is
-            if passes(error):
+            if _passes(error):
                 raise  # the loop takes the step again
             text = _words(error)
             event(row, private, logical, physical, state["ResourceType"], "DELETE_FAILED", text)
@@ -570,6 +570,13 @@ def _outputs(document: Json, names: Scope) -> list[Json]:
             shown["ExportName"] = names.resolve(export["Name"])
         found.append(shown)
     return found
+
+
+def _passes(error: Exception) -> bool:
+    """Return whether a step failed because the platform is being restarted or short of something: it is taken again."""
+    if isinstance(error, ClientError):
+        return error.response["Error"].get("Code") in CODES
+    return isinstance(error, (EndpointConnectionError, ConnectionClosedError)) or passes(error)
 
 
 def _words(error: Exception) -> str:
