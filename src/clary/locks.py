@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+from .faults import is_fault
+
 
 class Turns:
     """A lock for each name."""
@@ -22,10 +24,15 @@ class Turns:
 
 
 def held(path: Path | str) -> bool | None:
-    """Whether somebody holds a file's lock; None when there is no such file. It is gone with the last who holds it."""
+    """Whether somebody holds a file's lock; None when there is no such file. It is gone with the last who holds it.
+
+    OSError when the machine cannot tell just now, for want of descriptors: it must not pass for an answer.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if is_fault(error):
+            raise
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

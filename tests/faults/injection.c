@@ -38,12 +38,15 @@ struct plan {
 };
 
 static struct plan *plan;
+static char library[512], plan_path[512];
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
 __attribute__((constructor)) static void start(void) {
     static int (*opens)(const char *, int, ...);
-    const char *path = getenv("CLARY_FAULT_PLAN");
+    const char *path = getenv("CLARY_FAULT_PLAN"), *preloaded = getenv("LD_PRELOAD");
+    if (path) snprintf(plan_path, sizeof plan_path, "%s", path);
+    if (preloaded) snprintf(library, sizeof library, "%s", preloaded);
     char command[4096] = {0};
     opens = real("open");
     int fd = opens("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
@@ -58,6 +61,27 @@ __attribute__((constructor)) static void start(void) {
     struct plan *found = mmap(NULL, sizeof *found, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (found != MAP_FAILED && (!found->part[0] || strstr(command, found->part))) plan = found;
+}
+
+/* The zygote's environment is made anew, without what the platform does not know: faults reach it all the same. */
+int execve(const char *path, char *const argv[], char *const envp[]) {
+    static int (*next)(const char *, char *const[], char *const[]);
+    static char *extended[512], preload[1024], shared[1024];
+    if (!next) next = real("execve");
+    int zygote = 0, size = 0;
+    for (int i = 0; argv && argv[i]; i++)
+        if (strstr(argv[i], "clary.executors")) zygote = 1;
+    for (; zygote && envp && envp[size] && size < 500; size++) {
+        if (!strncmp(envp[size], "CLARY_FAULT_PLAN=", 17)) zygote = 0;
+        extended[size] = envp[size];
+    }
+    if (!zygote || !*library) return next(path, argv, envp);
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
+    snprintf(shared, sizeof shared, "CLARY_FAULT_PLAN=%s", plan_path);
+    extended[size++] = preload;
+    extended[size++] = shared;
+    extended[size] = NULL;
+    return next(path, argv, extended);
 }
 
 /* Whether an operation is to fail: errno is set then. */

@@ -28,7 +28,7 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from clary.gateway.unavailable import _CODES
+from clary.faults import CODES
 from tests.conftest import _database_of_its_own
 from tests.jobs import ROLE, bucket, configure, csv, deploy, job, predict, settled, table, train
 from tests.platform import Platform, started, until
@@ -50,6 +50,7 @@ class Broken:
     platform: Platform
     faults: Faults
     database: str = ""
+    model: str = ""  # a trained one, once a test has needed it
     clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -266,7 +267,7 @@ def test_every_writing_request(broken: Broken, fault: str, request_: str) -> Non
         if refusal is not None:
             told = refusal.response
             status = told["ResponseMetadata"]["HTTPStatusCode"]
-            assert told["Error"]["Code"] in _CODES and status in (500, 503), (
+            assert told["Error"]["Code"] in CODES and status in (500, 503), (
                 passes,
                 told["Error"],
                 _last_words(broken),
@@ -363,13 +364,51 @@ def test_a_database_that_is_away(broken: Broken, name: str) -> None:
                 ):
                     with pytest.raises(ClientError) as refused:
                         call(number)
-                    assert refused.value.response["Error"]["Code"] in _CODES, refused.value.response
+                    assert refused.value.response["Error"]["Code"] in CODES, refused.value.response
         finally:
             connection.execute(f'alter database "{database}" allow_connections true')
     until(lambda: _over(broken.platform, name), 120, what="the job ends")
     assert sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "Completed"
     _put(MIDDLE)(broken, 1)
     assert _body(broken, f"k{len(MIDDLE)}") == (1).to_bytes(4) + MIDDLE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_asynchronous_requests_are_answered_after_a_fault(broken: Broken, fault: str, name: str) -> None:
+    """Whatever was acknowledged has its result, or the reason why there is none, when the fault is over."""
+    platform, s3 = broken.platform, broken.client("s3")
+    if (trained := broken.model) == "":
+        trained = broken.model = train(platform, job(name, "disks"))["ModelArtifacts"]["S3ModelArtifacts"]
+    configure(platform, name, trained)
+    sagemaker, runtime = broken.client("sagemaker"), broken.client("sagemaker-runtime")
+    places = {"S3OutputPath": f"s3://disks/{name}/out", "S3FailurePath": f"s3://disks/{name}/failed"}
+    variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{name}-async", ProductionVariants=[variant],
+        AsyncInferenceConfig={"OutputConfig": places, "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 4}},
+    )  # fmt: skip
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-async")
+    assert settled(platform, name)["EndpointStatus"] == "InService"
+    error, kinds = FAULTS[fault]
+    acknowledged: list[tuple[str, str]] = []
+    for passes in range(0, 40, 2):
+        with broken.faults.injected(error, passes, kinds):
+            try:
+                body = csv(table()[:2, 1:])
+                answer = runtime.invoke_endpoint_async(EndpointName=name, Body=body, ContentType="text/csv")
+            except ClientError as refused:
+                assert refused.response["Error"]["Code"] in CODES, refused.response
+                continue
+            acknowledged.append((answer["OutputLocation"], answer["FailureLocation"]))
+    assert acknowledged
+
+    def answered() -> bool:
+        keys = {f"s3://disks/{i['Key']}" for i in s3.list_objects_v2(Bucket="disks", Prefix=name).get("Contents", [])}
+        return all(out in keys or failed in keys for out, failed in acknowledged)
+
+    until(answered, 60, what="every request has an answer")
+    sagemaker.delete_endpoint(EndpointName=name)
+    until(lambda: not broken.leftovers(), 30, what=f"no leftover files: {broken.leftovers()}")
 
 
 CAPTURE = {

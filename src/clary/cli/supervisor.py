@@ -113,7 +113,7 @@ class Supervisor:
 
     def _restrict(self) -> None:
         """Keep jobs from this machine's network, while the parts start; say what is weaker here than it can be."""
-        from ..executors import abilities, network
+        from ..executors import abilities, local, network  # noqa: F401  # the end must not need an import
 
         port = int(self._listeners[0].getsockname()[1])
         open_ports = [(port, port), *network.ports(self.settings.local_ports), *network.indexes(os.environ)]
@@ -124,7 +124,12 @@ class Supervisor:
                 abilities.Ability("network", False, f"jobs reach link-local addresses and loopback ports: {failed}")
             )
         for note in notes:
-            os.write(self.log, f"note: {note.subject}: {note.text}\n".encode())
+            self._say(f"note: {note.subject}: {note.text}")
+
+    def _say(self, text: str) -> None:
+        """Write to the log, if that is possible: its disk may be full."""
+        with contextlib.suppress(OSError):
+            os.write(self.log, f"{text}\n".encode())
 
     def _spawn(self, part: _Part) -> None:
         from ..executors import policy
@@ -145,6 +150,7 @@ class Supervisor:
         if part.name in _BEATING:
             if part.heartbeat >= 0:
                 os.close(part.heartbeat)
+                part.heartbeat = -1
             part.heartbeat, told = os.pipe()
             os.set_blocking(part.heartbeat, False)
             os.set_blocking(told, False)
@@ -152,13 +158,15 @@ class Supervisor:
             passed.append(told)
         part.started = part.beat_at = time.monotonic()
         part.beats = 0
-        part.process = subprocess.Popen(
-            [sys.executable, "-m", "clary.part", self.parts[part.name]],
-            env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            start_new_session=True,
-        )  # fmt: skip
-        if told >= 0:
-            os.close(told)
+        try:
+            part.process = subprocess.Popen(
+                [sys.executable, "-m", "clary.part", self.parts[part.name]],
+                env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                start_new_session=True,
+            )  # fmt: skip
+        finally:
+            if told >= 0:
+                os.close(told)
 
     def ready(self, timeout: float) -> bool:
         """Wait until the platform answers; False when it did not in time."""
@@ -182,12 +190,19 @@ class Supervisor:
         for part in self._parts:
             self._listen(part, now, blind)
             if part.process is not None and part.process.poll() is not None:
-                quick = now - part.started < 5
-                part.failures = part.failures + 1 if quick else 0
-                part.retry_at = now + (min(30.0, 0.2 * 2**part.failures) if quick else 0.0)
+                self._put_off(part, now, now - part.started < 5)
                 part.process = None
             if part.process is None and now >= part.retry_at and not self.stopping:
-                self._spawn(part)
+                try:
+                    self._spawn(part)
+                except OSError as error:  # no memory, no descriptor, no room for processes: the other parts live on
+                    self._put_off(part, now, True)
+                    self._say(f"supervisor: {part.name} cannot be started: {error}; it is tried again")
+
+    def _put_off(self, part: _Part, now: float, failed: bool) -> None:
+        """Start a part at once, or later each time that it failed."""
+        part.failures = part.failures + 1 if failed else 0
+        part.retry_at = now + (min(30.0, 0.2 * 2**part.failures) if failed else 0.0)
 
     def _listen(self, part: _Part, now: float, blind: bool) -> None:
         """End a part whose event loop has not turned for too long: stopped, or held by something that never ends."""
@@ -203,7 +218,7 @@ class Supervisor:
             return
         if now - part.beat_at > (limit if part.beats else max(limit, _START_SECONDS)):
             text = f"{part.name} (process {part.process.pid}) gave no sign of life for {now - part.beat_at:.0f} s; it is restarted"
-            os.write(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR supervisor {text}\n".encode())
+            self._say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR supervisor {text}")
             part.process.kill()
             part.process.wait()
 
@@ -216,7 +231,8 @@ class Supervisor:
     def stop(self) -> None:
         """End every process, then what they started, then give up port and lock."""
         self.stopping = True
-        (self.run / "ready").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk may be broken: what runs is ended all the same
+            (self.run / "ready").unlink(missing_ok=True)
         for part in reversed(self._parts):
             if part.process is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -239,7 +255,8 @@ class Supervisor:
                 os.close(part.heartbeat)
                 part.heartbeat = -1
         for name in ("port", "supervisor.lock"):
-            (self.run / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.run / name).unlink(missing_ok=True)
         if self._lock >= 0:
             os.close(self._lock)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..faults import is_fault
 from ..settings import Settings, to_environment
 from .platform import settings
 from .supervisor import AlreadyRunning, Supervisor, address
@@ -69,6 +70,8 @@ def _start(supervisor: Supervisor) -> None:
             raise click.ClickException(
                 f"port {found.port} on {found.host} is in use. Take a free one with: clary up -p 0"
             ) from None
+        if is_fault(error):
+            raise click.ClickException(f"cannot start on {found.folder}: {error}") from None
         raise click.ClickException(f"cannot listen on {found.host}:{found.port}: {error}") from None
     if not supervisor.ready(_READY_SECONDS):
         raise click.ClickException("the platform did not become ready; see the messages above")

@@ -7,6 +7,7 @@ The groups of a process are ``clary/<home>/<run>/<process>`` in each hierarchy t
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import resource
@@ -22,6 +23,7 @@ _OURS = "clary"
 _CONTROLLERS = ("memory", "pids")
 _KILL_SECONDS = 5.0
 _EMPTY_SECONDS = 1.0
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # which says nothing of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Groups:
         return [p for p in dict.fromkeys((self._unified, self._memory, self._pids)) if p is not None and p.is_dir()]
 
     def create(self, memory: int, processes: int) -> None:
-        """Make the groups and set their limits (0: none), as far as this machine lets us."""
+        """Make the groups and set their limits (0: none), as far as this machine lets us.
+
+        OSError when no descriptor is free: a bound must not be left out for that.
+        """
         if self._unified is not None:
             self._make(self._unified, _CONTROLLERS if self._v2 else ())
         if self._memory is not None and memory:
@@ -100,7 +105,7 @@ class Groups:
 
     def _make(self, path: Path, controllers: tuple[str, ...] = ()) -> None:
         for _ in range(2):  # another process of the run may have removed the run's group just now
-            with contextlib.suppress(OSError):
+            try:
                 for parent in reversed(path.parents[: len(Path(self._name).parts)]):
                     if not parent.is_dir():
                         parent.mkdir(exist_ok=True)
@@ -108,9 +113,12 @@ class Groups:
                         _write(parent / "cgroup.subtree_control", f"+{controller}")
                 path.mkdir(exist_ok=True)
                 return
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTOR:
+                    raise
 
     def join(self) -> None:
-        """Put the calling process, and so its children, in the groups."""
+        """Put the calling process, and so its children, in the groups. OSError when no descriptor is free."""
         for path in self.paths:
             _write(path / "cgroup.procs", str(os.getpid()))
 
@@ -127,7 +135,7 @@ class Groups:
         return False
 
     def kill(self) -> bool:
-        """Kill every process of the groups; False when there were none."""
+        """Kill every process of the groups; False when there were none. OSError when no descriptor is free."""
         found = False
         deadline = time.monotonic() + _KILL_SECONDS
         while pids := {pid for path in self.paths for pid in _members(path)}:
@@ -176,7 +184,9 @@ def _kill(groups: list[Path], pids: set[int]) -> None:
 def _members(group: Path) -> list[int]:
     try:
         return [int(pid) for pid in (group / "cgroup.procs").read_text().split() if pid != "0"]
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise
         return []
 
 
@@ -199,7 +209,9 @@ def _write(path: Path, text: str) -> bool:
     """Write to a file that the kernel made; False when there is none, or it refuses."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise
         return False
     try:
         os.write(fd, text.encode())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from ..faults import is_fault
 from ..locks import held
 from ..processes import kill_descendants
 from . import files, limits
@@ -67,7 +68,7 @@ class LocalExecutor:
         _until_locked(spec.path)
 
     def see(self, folder: Path) -> Sight:
-        """What is true of the process of a folder."""
+        """What is true of the process of a folder. OSError when the machine cannot tell just now."""
         if (ending := _ending(folder)) is not None:
             return ending
         if not (folder / "lock").exists():
@@ -116,8 +117,10 @@ def kill(folder: Path) -> None:
         (folder / "stop").touch()
     groups = limits.Groups(folder)
     deadline = time.monotonic() + 5
-    while held(folder / "lock") and time.monotonic() < deadline:
-        shim, child = processes_of(folder)
+    while _perhaps_held(folder / "lock") and time.monotonic() < deadline:
+        shim, child = 0, 0
+        with contextlib.suppress(OSError):
+            shim, child = processes_of(folder)
         for pid in (shim, child):  # first the shim: it must not take the others' end for theirs, and write that down
             if pid:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -129,6 +132,13 @@ def kill(folder: Path) -> None:
         time.sleep(0.01)
     groups.kill()
     groups.remove()
+
+
+def _perhaps_held(lock: Path) -> bool:
+    try:
+        return bool(held(lock))
+    except OSError:  # what is to be ended counts as running until it is known not to
+        return True
 
 
 def sweep(folder: Path) -> None:
@@ -165,11 +175,14 @@ def sweep_all(runs: Path) -> None:
     """Kill every process below a folder of runs; their folders stay, for the next start to judge."""
     folders = [f for f in runs.glob("*/*") if f.is_dir() and not (f / "exit").exists()]
     for folder in folders:  # first of all: what is just starting finds this and leaves
-        (folder / "stop").touch()
-        (folder / STOPPED).touch()
+        for mark in ("stop", STOPPED):
+            with contextlib.suppress(OSError):  # the disk may be full: what runs is ended all the same
+                (folder / mark).touch()
     for folder in folders:
-        kill(folder)
-    limits.sweep(runs.parent, kill=True)
+        with contextlib.suppress(OSError):  # of the others each is ended all the same
+            kill(folder)
+    with contextlib.suppress(OSError):
+        limits.sweep(runs.parent, kill=True)
 
 
 def explain(code: int, out_of_memory: bool = False) -> str:
@@ -186,17 +199,24 @@ def explain(code: int, out_of_memory: bool = False) -> str:
 def _ending(folder: Path) -> Sight | None:
     try:
         raw = orjson.loads((folder / "exit").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_fault(error):
+            raise
         return None
     return Sight("exited", raw["code"], raw["out_of_memory"], raw["ended"])
 
 
 def processes_of(folder: Path) -> tuple[int, int]:
-    """Return the process ids of a folder's shim and of the shim's child; zeros when there are none yet."""
+    """Return the process ids of a folder's shim and of the shim's child; zeros when there are none yet.
+
+    OSError when the machine cannot tell just now.
+    """
     try:
         shim, child = (folder / "pid").read_text().split()
         return int(shim), int(child)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_fault(error):
+            raise
         return 0, 0
 
 

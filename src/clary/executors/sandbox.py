@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ..faults import is_fault
 from . import landlock, seccomp
 from .policy import Policy
 from .spec import Mount, ProcessSpec
@@ -61,6 +62,19 @@ def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise Unavailable(number, f"{what}: {os.strerror(number)}")
+
+
+def passes(error: OSError) -> bool:
+    """Return whether a step failed because the machine is short of something now, as against one that forbids it."""
+    if error.errno == errno.ENOSPC and _forbids_namespaces():  # unshare(2)'s word for a bound of none at all
+        return False
+    return is_fault(error) or error.errno == errno.EUSERS
+
+
+def _forbids_namespaces() -> bool:
+    with contextlib.suppress(OSError):
+        return any(p.read_text().strip() == "0" for p in Path("/proc/sys/user").glob("max_*_namespaces"))
+    return False
 
 
 def supported() -> bool:

@@ -7,6 +7,7 @@ Whoever wants to know about the process needs only the folder, so control may co
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import importlib
@@ -24,6 +25,7 @@ from typing import NoReturn
 
 import orjson
 
+from ..faults import is_fault
 from ..locks import held
 from ..processes import children_of, kill_descendants
 from . import image_root, limits, sandbox
@@ -35,7 +37,15 @@ _LOOK_SECONDS = 15.0
 _DEFAULT_GRACE = 120.0
 _LOOKED_AT_SECONDS = 0.2
 _REFUSED = "\0"  # before the text of a problem for which the process itself is to blame
+_PASSING = "\1"  # before the text of one for which the machine is, for now
+_TRIES = 12  # to make a sandbox while the machine is short of something
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_PATIENCE_SECONDS = 10.0
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+
+
+class _Passing(Exception):
+    """The machine is short of something, so that a sandbox cannot be made now. Nothing runs without one for that."""
 
 
 def main(spec: ProcessSpec, policy: Policy) -> NoReturn:
@@ -50,16 +60,42 @@ def main(spec: ProcessSpec, policy: Policy) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     groups = limits.Groups(folder)
     groups.create(spec.memory_bytes, spec.processes)
-    child = os.fork()
-    if child == 0:
-        _begin(spec, policy, groups)
-    _write(folder / "pid", f"{os.getpid()} {child}\n".encode())
-    status = _wait(policy, spec, child, groups)
+    for left in reversed(range(_TRIES)):
+        status, again = _try(spec, policy, groups, last=not left)
+        if not again or (folder / "stop").exists():
+            break
+        time.sleep(_PAUSES[min(_TRIES - 1 - left, len(_PAUSES) - 1)])
     ran_out = groups.ran_out()
-    groups.kill()  # what has left the sandbox's process tree, or was never in one
-    _record(folder, status, ran_out)
+    with contextlib.suppress(OSError):  # no descriptor is free: who sweeps the folder does it
+        groups.kill()  # what has left the sandbox's process tree, or was never in one
+    _record(folder, status, ran_out, policy)
     groups.remove()
     os._exit(0)
+
+
+def _try(spec: ProcessSpec, policy: Policy, groups: limits.Groups, last: bool) -> tuple[int, bool]:
+    """Run the process. Return its wait status, and whether it is to be run again: its sandbox could not be made yet."""
+    heard, told = os.pipe()
+    os.set_blocking(heard, False)
+    child = os.fork()
+    if child == 0:
+        os.close(heard)
+        _begin(spec, policy, groups, -1 if last else told)
+    os.close(told)
+    try:
+        _write(spec.path / "pid", f"{os.getpid()} {child}\n".encode(), _PATIENCE_SECONDS)
+    except OSError:  # what nobody could find again must not run
+        groups.kill()
+        _kill_tree(child)
+        os.waitpid(child, 0)
+        groups.remove()
+        raise
+    status = _wait(policy, spec, child, groups)
+    again = False
+    with contextlib.suppress(BlockingIOError):  # its processes are just ending, and have said nothing
+        again = os.read(heard, 1) == b"!"
+    os.close(heard)
+    return status, again
 
 
 def _take_lock(path: Path) -> int | None:
@@ -83,6 +119,12 @@ def _take_lock(path: Path) -> int | None:
         return None
 
 
+def _say(text: str) -> None:
+    """Write to the process's log, if that is possible: its disk may be full."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"clary: {text}\n".encode())
+
+
 def _redirect(path: Path, keep: int) -> None:
     """Standard streams to the log, every other descriptor closed."""
     out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -100,12 +142,28 @@ def _most_descriptors() -> int:
     return most if sys.platform == "linux" or most < 65536 else 65536
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, seconds: float, needless: Callable[[], bool] = lambda: False) -> None:
+    """Write a file whole; again for so many seconds while only the machine is in the way."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _write_once(path, data)
+            return
+        except OSError as error:
+            if not is_fault(error) or time.monotonic() > deadline or needless():
+                raise
+        time.sleep(_PAUSES[1])
+
+
+def _write_once(path: Path, data: bytes) -> None:
     aside = path.with_name(path.name + ".new")
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.write(fd, data)
-    os.fsync(fd)
-    os.close(fd)
+    try:
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(aside))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
     os.rename(aside, path)
 
 
@@ -167,27 +225,34 @@ def _kill_tree(child: int) -> None:
 
 
 def _orphaned(policy: Policy) -> bool:
-    """Whether no platform runs on the home folder any more."""
-    return not held(policy.supervisor_lock)
+    """Whether no platform runs on the home folder any more, as far as can be seen."""
+    try:
+        return not held(policy.supervisor_lock)
+    except OSError:
+        return False
 
 
-def _record(folder: Path, status: int, ran_out: bool) -> None:
+def _record(folder: Path, status: int, ran_out: bool, policy: Policy) -> None:
+    """Write down how the process ended, when the disk takes it: without that, all that it did would be lost."""
     code = os.waitstatus_to_exitcode(status)
     ending = {"code": code if code >= 0 else 128 - code, "ended": time.time(), "out_of_memory": ran_out}
-    _write(folder / "exit", orjson.dumps(ending))
+    _write(folder / "exit", orjson.dumps(ending), math.inf, lambda: _orphaned(policy))
 
 
 # ---- the child's side ----------------------------------------------------------------------------------------------
 
 
-def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> NoReturn:
-    """Enter the sandbox, become its process 1 and start the program."""
+def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups, told: int) -> NoReturn:
+    """Enter the sandbox, become its process 1 and start the program; ``told`` hears that it should be tried again."""
     code = 1
     try:
         os.setsid()
         sandbox.die_with_parent()
         limits.common()
-        groups.join()
+        try:
+            groups.join()
+        except OSError as error:
+            raise _Passing(f"its control group: {error}") from None
         if spec.memory_bytes and not groups.bounds_memory:
             limits.limit_data(spec.memory_bytes)
         if spec.disk_bytes:
@@ -195,6 +260,12 @@ def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> NoReturn
         if spec.image and spec.call:
             _function(spec.call)  # inside, none of its modules could be found any more
         code = _confined(spec, policy, groups) if policy.confines(spec) else _unconfined(spec, policy)
+    except _Passing as problem:
+        code = 125
+        if told >= 0:
+            os.write(told, b"!")
+        rest = "CLARY_SANDBOX=off runs processes without one" if told < 0 else "it is tried again"
+        _say(f"no sandbox can be made now ({problem}); {rest}")
     except BaseException:  # noqa: BLE001  # the last frame of this process: tell the log, then leave
         traceback.print_exc()
     finally:
@@ -207,6 +278,8 @@ def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
     try:
         sandbox.separate(spec)
     except sandbox.Unavailable as error:
+        if sandbox.passes(error):
+            raise _Passing(str(error)) from None
         return _without_sandbox(spec, policy, str(error))
     ready, told = os.pipe()
     first = os.fork()
@@ -218,7 +291,7 @@ def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
             else:
                 sandbox.enter(spec, policy)
         except OSError as error:
-            mark = _REFUSED if isinstance(error, sandbox.Refused) else ""
+            mark = _PASSING if sandbox.passes(error) else _REFUSED if isinstance(error, sandbox.Refused) else ""
             os.write(told, f"{mark}{error}".encode())
             os._exit(120)
         sandbox.die_with_parent()  # only now: changing the user cancels it
@@ -232,22 +305,22 @@ def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
     if not problem:
         return _relay(first)
     os.waitpid(first, 0)
+    if problem.startswith(_PASSING):
+        raise _Passing(problem.removeprefix(_PASSING))
     if problem.startswith(_REFUSED):
-        print(f"clary: {problem.removeprefix(_REFUSED)}", flush=True)
+        _say(problem.removeprefix(_REFUSED))
         return 125
     return _without_sandbox(spec, policy, problem)
 
 
 def _without_sandbox(spec: ProcessSpec, policy: Policy, why: str) -> int:
     if spec.image:
-        print(f"clary: a container image needs a sandbox, and none can be made here: {why}", flush=True)
+        _say(f"a container image needs a sandbox, and none can be made here: {why}")
         return 125
     if policy.sandbox == "on":
-        print(
-            f"clary: no sandbox can be made here ({why}) and CLARY_SANDBOX=on forbids running without one", flush=True
-        )
+        _say(f"no sandbox can be made here ({why}) and CLARY_SANDBOX=on forbids running without one")
         return 125
-    print(f"clary: running without a sandbox: {why}", file=sys.stderr, flush=True)
+    _say(f"running without a sandbox: {why}")
     return _unconfined(spec, policy)
 
 

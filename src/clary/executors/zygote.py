@@ -34,6 +34,7 @@ _HEAVY = {
 _IDLE_SECONDS = 600.0
 _MAX_SPEC = 1 << 20
 _BEAT = 1.0
+_PAUSE = 0.1
 
 
 def socket_of(run: Path, library: str = "") -> Path:
@@ -100,7 +101,12 @@ class Zygote:
             for key, _ in selector.select(_BEAT):
                 if key.fileobj is not self._listener:
                     return
-                channel, _ = self._listener.accept()
+                try:
+                    channel, _ = self._listener.accept()
+                except OSError as error:  # no descriptor is free; the client waits
+                    _say(f"a request waits: {error}")
+                    time.sleep(_PAUSE)
+                    continue
                 with channel:
                     channel.settimeout(5.0)
                     try:
@@ -108,7 +114,7 @@ class Zygote:
                     except (ConnectionError, TimeoutError):
                         pass
                     except (OSError, ValueError, TypeError, KeyError) as error:  # of a client that may be anybody
-                        print(f"zygote: a request was refused: {error!r}", file=sys.stderr, flush=True)
+                        _say(f"a request was refused: {error!r}")
         if self._library:
             path.unlink(missing_ok=True)
 
@@ -159,6 +165,12 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 self._heavy = {k: v for k, v in self._heavy.items() if v != pid}
+
+
+def _say(text: str) -> None:
+    """Write to the platform's log, if that is possible: its disk may be full."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"zygote: {text}\n".encode())
 
 
 def _exactly(channel: socket.socket, size: int) -> bytearray:
