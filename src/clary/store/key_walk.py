@@ -47,23 +47,24 @@ def walk(direct: Direct, what: str, bucket: str, prefix: str, delimiter: str, af
         start, after = max(prefix, after[: -len(delimiter)] + beyond), ""
     values = {"b": bucket, "start": start, "after": after, "n": limit}
     if delimiter:
-        values |= {"d": delimiter, "at": len(prefix) + 1, "beyond": beyond}
+        values |= {"d": delimiter, "beyond": beyond} | ({"at": len(prefix) + 1} if prefix else {})
     if (end := after_prefix(prefix)) is not None:
         values["e"] = end
     if what is LATEST:
         values |= {"yes": True, "no": False}
-    statement = _statement(what, end is not None, bool(delimiter), direct.kind)
+    statement = _statement(what, end is not None, bool(delimiter), bool(prefix), direct.kind)
     return [row[0] for row in direct.all(statement, **values)]
 
 
 @lru_cache
-def _statement(what: str, bounded: bool, divided: bool, kind: str) -> Statement:
+def _statement(what: str, bounded: bool, divided: bool, below: bool, kind: str) -> Statement:
     sqlite = kind == "sqlite"
     collate = "" if sqlite else ' collate "C"'
     at = "cast(:at as integer)"
-    rest = f"substr(walk.k, {at})"
+    rest = f"substr(walk.k, {at})" if below else "walk.k"
     place = f"instr({rest}, :d)" if sqlite else f"strpos({rest}, cast(:d as text))"
-    head = f"substr(walk.k, 1, {at} - 2 + {place})"
+    length = f"{at} - 2 + {place}" if below else f"{place} - 1"
+    head = f"substr(walk.k, 1, {length})" if sqlite else f"left(walk.k, {length})"
     beyond = ":beyond" if sqlite else "cast(:beyond as text)"
     jump = f"case when {place} > 0 then {head} || {beyond} else walk.k end" if divided else "walk.k"
     table, _, condition = what.partition(" where")
