@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +29,7 @@ from .store.credentials import Keyring
 from .store.database import Database
 from .store.logs import LogStore
 from .store.objects import Objects
-from .supervision import Lifeline
+from .supervision import Lifeline, run_part
 from .web import Connection, Connections, Limits, serving
 
 log = logging.getLogger(__name__)
@@ -183,14 +182,7 @@ def main() -> None:
     """The entry point of the control process."""
     settings = from_environment()
     configure(settings.log_level, "control")
-    try:
-        import uvloop
-
-        uvloop.run(serve(settings))
-    except ImportError:
-        asyncio.run(serve(settings))
-    sys.stdout.flush()
-    os._exit(0)  # handler threads may still sit in a slow call; everything acknowledged is on disk
+    run_part(serve(settings))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 VARIABLE = "CLARY_LIFELINE"
 HEARTBEAT = "CLARY_HEARTBEAT"
@@ -42,3 +45,28 @@ class Lifeline:
         with contextlib.suppress(OSError):  # full: nobody has read for an hour; closed: the supervisor is gone
             os.write(heartbeat, b".")
         loop.call_later(BEAT_SECONDS, self._beat, loop, heartbeat)
+
+
+def run_part(main: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run a part's main coroutine, then end the process at once.
+
+    ``asyncio.run`` would first wait for every thread. One may sit in a call to this very platform, whose answer it is
+    no longer going to get; what was acknowledged is on disk.
+    """
+    try:
+        import uvloop
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    except ImportError:
+        loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    code = 0
+    try:
+        loop.run_until_complete(main)
+    except BaseException:  # noqa: BLE001  # the last frame of this process: tell the log, then leave
+        traceback.print_exc()
+        code = 1
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

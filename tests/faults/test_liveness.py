@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import sqlite3
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from clary.cli.supervisor import Supervisor
 from clary.settings import Settings
-from tests.platform import started, until
+from tests.platform import Platform, started, until
 
 
 @pytest.mark.parametrize("part", ["clary.server", "clary.serving"])
@@ -27,6 +31,36 @@ def test_a_stopped_part_is_restarted(part: str) -> None:
         assert platform.client("sagemaker").list_endpoints()["Endpoints"] == []
         assert others == {p: platform.pids(p) for p in others}
         assert "gave no sign of life" in platform.log()
+
+
+def test_control_ends_with_its_supervisor_whatever_its_threads_wait_for() -> None:
+    """A stack's call to the platform itself gets no answer any more; control must not wait for that."""
+    with started(Path(tempfile.mkdtemp(prefix="clary-test-"))) as platform:
+        properties = {"Type": "String", "Value": "v"}
+        body = json.dumps({"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": properties}}})
+        (front,) = platform.pids("clary.serving")
+
+        def begun() -> bool:
+            with contextlib.closing(sqlite3.connect(f"file:{platform.home}/clary.db?mode=ro", uri=True)) as database:
+                rows = database.execute("select private from resource where kind = 'Stack'").fetchall()
+            return any('"Token"' in private for (private,) in rows)
+
+        asked = threading.Thread(target=_create_stack, args=(platform, body))
+        asked.start()
+        try:
+            until(begun, what="the stack's first call is about to be made")
+            os.kill(front, signal.SIGSTOP)
+            platform.kill("clary up")
+            until(lambda: not platform.pids("clary.server"), 10, "control ends")
+        finally:
+            os.kill(front, signal.SIGKILL)
+            asked.join()
+        platform.up()
+
+
+def _create_stack(platform: Platform, body: str) -> None:
+    with contextlib.suppress(BotoCoreError):  # the front may be stopped before it has passed on the answer
+        platform.client("cloudformation").create_stack(StackName="one", TemplateBody=body)
 
 
 def _answers(platform: object) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from ..admission import Spare, connections, victims
 from ..log import configure
 from ..native import load
-from ..supervision import Lifeline
+from ..supervision import Lifeline, run_part
 from . import compiled
 from .address import Addresses, is_invoke
 from .authenticate import Authenticator
@@ -340,9 +340,4 @@ def main() -> None:
     configure(os.environ.get("CLARY_LOG_LEVEL", "info"), "front")
     run = Path(os.environ["CLARY_HOME"]).expanduser() / "run"
     listeners = [socket.socket(fileno=int(fd)) for fd in os.environ["CLARY_LISTEN"].split(",")]
-    try:
-        import uvloop
-
-        uvloop.run(serve(run, listeners))
-    except ImportError:
-        asyncio.run(serve(run, listeners))
+    run_part(serve(run, listeners))
