@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from clary.executors import limits
 from tests.jobs import bucket, job, messages, train
 from tests.platform import Gate, Platform, started, until
+from tests.services.test_training import PACKAGE, REQUIRES, scripted, wheel
 
 from .injection import CREATE, DESCRIPTOR, DISK, NAME, WRITE, Faults
 
@@ -60,6 +61,36 @@ def test_jobs_start_and_end_through_a_fault(processes: tuple[Platform, Faults], 
     assert train(platform, job(f"{name}-last", "parts"))["TrainingJobStatus"] == "Completed"
     until(lambda: not list((platform.home / "runs").glob("job-*")), what="the jobs' folders are gone")
     until(lambda: not _groups(platform), what=f"the jobs' control groups are gone: {_groups(platform)}")
+
+
+@pytest.mark.parametrize("part", ["clary.executors", "clary.server"])
+def test_packages_are_installed_through_a_fault(part: str, name: str) -> None:
+    """An installation that met a fault is made again; half of one is never taken for the whole."""
+    home = Path(tempfile.mkdtemp(prefix="clary-test-"))
+    faults = Faults(home, part=part)
+    with started(home, **faults.environment) as platform:
+        sagemaker = platform.client("sagemaker")
+        for number, passes in enumerate((0, 4, 16, 64, 128)):
+            one = f"{name}-{passes}"
+            package = wheel("tinypackage", f"VALUE = '{one}'\n")
+            request = scripted(platform, one, REQUIRES, **{"requirements.txt": f"./{PACKAGE}\n", PACKAGE: package})
+            error, kinds = list(FAULTS.values())[number % len(FAULTS)]
+            sagemaker.create_training_job(**request)
+            with faults.injected(error, passes, kinds):
+                until(lambda one=one: faults.failed > 3 or _over(platform, one), what="the fault is met")
+            until(lambda one=one: _over(platform, one), 120, what="the job ends")
+            found = sagemaker.describe_training_job(TrainingJobName=one)
+            told = "\n".join(messages(platform, "/aws/sagemaker/TrainingJobs", one))
+            why = found.get("FailureReason", "")
+            if found["TrainingJobStatus"] == "Completed":
+                assert f"LOADED {one}" in told
+            else:
+                assert any(words in why + told for words in WORDS), (passes, why, told)
+            again = {**request, "TrainingJobName": f"{one}-again"}
+            assert train(platform, again)["TrainingJobStatus"] == "Completed"
+            assert f"LOADED {one}" in "\n".join(messages(platform, "/aws/sagemaker/TrainingJobs", f"{one}-again"))
+        until(lambda: not list((home / "runs").glob("*")), what="the folders of runs are gone")
+        assert not [p for p in (home / "environments").glob(".*") if p.name != ".cache"]
 
 
 def _over(platform: Platform, name: str) -> bool:

@@ -155,10 +155,10 @@ def _make(
         for each in (target, cache, scratch):
             os.chown(each, uid, uid)
     _show(code)
-    executor.start(_installer(platform, code, process, network, uid, more))
+    spec = _installer(platform, code, process, network, uid, more)
     _volumes.watch(digest, [Volume(process, (process,), _MAX_INSTALLED)])
     try:
-        code_of_exit = _wait(executor, process, cancel)
+        code_of_exit = _wait(executor, spec, process, cancel)
         log = files.read_text_tail(process / "log", 1 << 20)
         if code_of_exit:
             raise PackagesError(_told(code_of_exit, log, network), log)
@@ -205,10 +205,13 @@ def _installer(
     )  # fmt: skip
 
 
-def _wait(executor: LocalExecutor, process: Path, cancel: threading.Event) -> int:
+def _wait(executor: LocalExecutor, spec: ProcessSpec, process: Path, cancel: threading.Event) -> int:
+    """Start the installer, again where it could not be, and wait for its exit code."""
     waited = 0.0
     while True:
         sight = executor.see(process)
+        if sight.state == "absent":
+            executor.start(spec)
         if sight.state == "exited":
             return sight.code
         if sight.state == "vanished":

@@ -11,7 +11,7 @@ from typing import Any
 
 from ....clock import now
 from ....control.activities import Activities
-from ....control.loop import Outcome
+from ....control.loop import Outcome, passes
 from ....control.shipping import Shipper
 from ....executors import files
 from ....executors.local import STOPPED, LocalExecutor, Sight, explain
@@ -254,7 +254,9 @@ class TrainingReconciler:
             for mirror in mirrors:
                 try:
                     mirror.sync()
-                except OSError as error:  # a full disk, say: the next round stores it, at the latest the job's end
+                except Exception as error:  # a full disk, say: the next round stores it, at the latest the job's end
+                    if not passes(error):
+                        raise
                     log.warning("the checkpoints of %s are not in S3 yet: %s", row.name, error)
 
     async def _upload(self, row: Row, job: Job, all_hosts: list[contract.Host]) -> None:
