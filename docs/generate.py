@@ -15,70 +15,16 @@ from pathlib import Path
 import click
 
 from clary.provider.operation import Provider
+from clary.services._catalogue import services
 from clary.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
 _HEADING = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
-_SERVICES = {
-    "s3": (
-        "clary.services.s3",
-        ("buckets", "documents", "listing", "multipart", "notifications", "objects", "tagging"),
-        "s3",
-    ),
-    "sts": ("clary.services.sts", (), "sts"),
-    "iam": (
-        "clary.services.iam",
-        ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "tagging", "users"),
-        "iam",
-    ),
-    "cloudwatch": ("clary.services.cloudwatch", ("metrics", "alarms"), "cloudwatch"),
-    "application-autoscaling": (
-        "clary.services.autoscaling",
-        ("targets", "policies", "schedules"),
-        "autoscaling",
-    ),
-    "logs": ("clary.services.logs", (), "logs"),
-    "sagemaker": (
-        "clary.services.sagemaker",
-        (
-            "tags",
-            "models",
-            "endpoint_configs",
-            "endpoints.api",
-            "components.api",
-            "training.api",
-            "transform.api",
-            "search",
-        ),
-        "sagemaker",
-    ),
-    "lambda": (
-        "clary.services.functions",
-        ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke", "urls"),
-        "functions",
-    ),
-    "ecr": ("clary.services.ecr", ("repositories", "images"), "ecr"),
-    "ssm": ("clary.services.ssm", (), "ssm"),
-    "secretsmanager": ("clary.services.secretsmanager", (), "secretsmanager"),
-    "cloudformation": ("clary.services.cloudformation", ("stacks", "change_sets", "views"), "cloudformation"),
-    "apigateway": (
-        "clary.services.apis.rest",
-        ("api", "resources", "methods", "parts", "stages", "plans", "imports", "exports", "testing"),
-        "rest",
-    ),
-    "apigatewayv2": ("clary.services.apis.http", ("api", "parts", "stages", "imports", "exports", "domains"), "http"),
-    "sagemaker-runtime": ("clary.services.sagemaker_runtime", (), "runtime"),
-}
 
 
 def providers() -> list[Provider]:
     """Every service with its operations bound."""
-    found = []
-    for package, modules, attribute in _SERVICES.values():
-        for module in modules:
-            import_module(f"{package}.{module}")
-        found.append(getattr(import_module(package), attribute))
-    return found
+    return sorted((service.provider for service in services()), key=lambda provider: provider.name)
 
 
 def coverage() -> str:

@@ -14,11 +14,12 @@ import pytest
 from botocore.awsrequest import HeadersDict
 from botocore.model import ServiceModel
 
+from clary.services._catalogue import services
 from clary.wire.message import Request
 from clary.wire.model import load
 from clary.wire.protocols import PROTOCOLS
 
-SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "iam", "sts", "logs", "cloudwatch", "lambda", "ecr")
+SERVICES = tuple(service.name for service in services())
 _loader = botocore.session.Session().get_component("data_loader")
 _ODD = ("Expires", "StatusCode")  # botocore reads S3's Expires as text; a status is no part of a body
 _RETIRED = (  # models that name two things alike, or another host than ours

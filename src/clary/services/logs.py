@@ -12,7 +12,7 @@ from ..provider.context import Context
 from ..provider.errors import InvalidParameterException, ResourceAlreadyExistsException, ResourceNotFoundException
 from ..provider.operation import Provider
 from ..provider.pages import whole
-from ..provider.platform import Platform
+from ..provider.service import Service
 from ..store.logs import Event, LogRows, StreamKey, milliseconds
 from ..store.rows import Row
 from ..store.schema import log_stream
@@ -25,11 +25,7 @@ _RETENTION_DAYS = (
 )  # fmt: skip
 
 logs = Provider("logs")
-
-
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return logs
+SERVICE = Service(logs)
 
 
 def _name(request: Json) -> str:

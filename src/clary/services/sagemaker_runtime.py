@@ -13,7 +13,7 @@ import orjson
 from ..provider.context import Context
 from ..provider.errors import ServiceUnavailable, coded
 from ..provider.operation import Provider
-from ..provider.platform import Platform
+from ..provider.service import Service
 from ..serving.address import is_served
 from ..web import Response
 from .sagemaker.asynchronous.accept import accept
@@ -21,14 +21,10 @@ from .sagemaker.asynchronous.accept import accept
 Json = dict[str, Any]
 
 runtime = Provider("sagemaker-runtime")
+SERVICE = Service(runtime)
 _SECONDS = 70.0  # to the answer's head
 _STALL_SECONDS = 490.0
 _DROPPED = ("connection", "transfer-encoding", "content-length", "expect", "proxy-connection")
-
-
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return runtime
 
 
 @runtime.operation

@@ -17,7 +17,7 @@ from ..provider.context import Context
 from ..provider.errors import AwsError, coded
 from ..provider.operation import Provider
 from ..provider.pages import cut
-from ..provider.platform import Platform
+from ..provider.service import Service
 from ..store.rows import Row
 from ..wire import bounded
 from .sealing import Foreign, seal, unseal
@@ -25,6 +25,7 @@ from .sealing import Foreign, seal, unseal
 Json = dict[str, Any]
 
 secretsmanager = Provider("secretsmanager", required={"Filter": ("Key", "Values"), "Tag": ("Key",)})
+SERVICE = Service(secretsmanager)
 
 MAX_VERSIONS = 100
 MAX_BYTES = 65536
@@ -34,11 +35,6 @@ _NAME = re.compile(r"^[A-Za-z0-9/_+=.@-]{1,512}$")
 _DAY = 86400.0
 _SUFFIX = string.ascii_letters + string.digits
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-
-
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return secretsmanager
 
 
 def _invalid(text: str) -> AwsError:

@@ -11,13 +11,14 @@ from ..provider.context import Context
 from ..provider.errors import AwsError, ValidationException, coded
 from ..provider.operation import Provider
 from ..provider.pages import cut
-from ..provider.platform import Platform
+from ..provider.service import Service
 from ..store.rows import Row
 from .sealing import Foreign, seal, unseal
 
 Json = dict[str, Any]
 
 ssm = Provider("ssm")
+SERVICE = Service(ssm)
 
 MAX_VERSIONS = 100
 MAX_LABELS = 10
@@ -25,11 +26,6 @@ _LIMITS = {"Standard": 4096, "Advanced": 8192}
 _MAX_DEPTH = 15
 _NAME = re.compile(r"^[A-Za-z0-9_.\-/]+$")
 _LABEL = re.compile(r"^(?!aws|ssm|\d)[A-Za-z0-9_.\-]{1,100}$", re.IGNORECASE)
-
-
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return ssm
 
 
 # ---- names, versions, values ----------------------------------------------------------------------------------------

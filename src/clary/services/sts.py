@@ -9,18 +9,14 @@ from ..provider.caller import Caller
 from ..provider.context import Context
 from ..provider.errors import AccessDenied, ValidationError
 from ..provider.operation import Provider
-from ..provider.platform import Platform
+from ..provider.service import Service
 from ..sessions import Credential
 
 Json = dict[str, Any]
 
 sts = Provider("sts")
+SERVICE = Service(sts)
 _ROLE_ARN = re.compile(r"^arn:aws[a-z-]*:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)$")
-
-
-def install(platform: Platform) -> Provider:
-    """The service."""
-    return sts
 
 
 @sts.operation

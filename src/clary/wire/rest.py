@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -57,9 +57,14 @@ class Routes:
         return None
 
 
+def fixed_query(operation: Operation) -> dict[str, str]:
+    """What an operation's address has in its query, by name."""
+    query = operation.http["requestUri"].partition("?")[2]
+    return {k: v[0] for k, v in parse_qs(query, keep_blank_values=True).items()}
+
+
 def _rule(operation: Operation) -> tuple[tuple[int, ...], _Rule]:
-    path, _, query = operation.http["requestUri"].partition("?")
-    fixed = {k: v[0] for k, v in parse_qs(query, keep_blank_values=True).items()}
+    path, fixed = operation.http["requestUri"].partition("?")[0], fixed_query(operation)
     members = operation.input.members if operation.input else {}
     required = (operation.input["required"] or ()) if operation.input else ()
 
@@ -92,13 +97,16 @@ def _safe(label: str) -> str:
 class Bindings:
     """A structure's members outside its body, and the shape of the body itself."""
 
-    def __init__(self, shape: Shape | None, response: bool = False):
+    def __init__(self, shape: Shape | None, response: bool = False, fixed: Container[str] = ()):
+        """``fixed`` are the names in the query that tell operations apart; they are no parameters."""
         self.readers: list[tuple[str, Take]] = []
         self.by_header: dict[str, tuple[str, Callable[[str], Any]]] = {}
         self.writers: dict[str, Put] = {}
         self.payload: tuple[str, Shape] | None = None
         self.body: dict[str, Shape] = {}
-        for name, member in (shape.members if shape else {}).items():
+        members = shape.members if shape else {}
+        named = {m["locationName"] for m in members.values() if m["location"] == "querystring"}
+        for name, member in members.items():
             where = member["location"]
             if where is None or (response and where in ("querystring", "uri")):
                 self.body[name] = member
@@ -109,7 +117,7 @@ class Bindings:
             elif where == "header":
                 self.by_header[key.lower()] = name, _header_reader(member)
             else:
-                self.readers.append((name, _reader(where, key, member)))
+                self.readers.append((name, _reader(where, key, member, named, fixed)))
         if shape and (payload := shape["payload"]):
             self.payload = payload, shape.members[payload]
             self.body = {}
@@ -146,7 +154,7 @@ def _header_reader(shape: Shape) -> Callable[[str], Any]:
     return lambda text: [item(v) for v in _split(text, inner)]
 
 
-def _reader(where: str, key: str, shape: Shape) -> Take:
+def _reader(where: str, key: str, shape: Shape, named: Container[str], fixed: Container[str]) -> Take:
     style = "iso8601"
     low = key.lower()
     if where == "uri":
@@ -158,7 +166,9 @@ def _reader(where: str, key: str, shape: Shape) -> Take:
         )
     if where == "querystring" and shape.type == "map":
         many = shape.child("value").type == "list"
-        return lambda labels, query, headers: {k: v if many else v[0] for k, v in query.items()} or None
+        return lambda labels, query, headers: (
+            {k: v if many else v[0] for k, v in query.items() if k not in named and k not in fixed} or None
+        )
     if shape.type == "list":
         inner = shape.child("member")
         item = text_reader(inner, style)

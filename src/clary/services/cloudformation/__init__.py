@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 
 cloudformation = Provider("cloudformation", required={"Parameter": ("ParameterKey",)})
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and have stacks looked after."""
-    for module in ("stacks", "change_sets", "views"):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Have stacks looked after."""
     from .reconcile import StackReconciler
 
     platform.services.setdefault("reconcilers", []).append(StackReconciler(platform))
-    return cloudformation
+
+
+SERVICE = Service(cloudformation, _install)

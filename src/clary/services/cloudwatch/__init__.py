@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 
 cloudwatch = Provider("cloudwatch")
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and have alarms evaluated."""
-    for module in ("metrics", "alarms"):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Have alarms evaluated."""
     from .alarms import delete_alarm, put_alarm
     from .metrics import results
     from .prometheus import page
@@ -24,4 +21,6 @@ def install(platform: Platform) -> Provider:
         "cloudwatch.prometheus": page,
     }  # fmt: skip
     platform.services.setdefault("reconcilers", []).append(AlarmReconciler(platform))
-    return cloudwatch
+
+
+SERVICE = Service(cloudwatch, _install)

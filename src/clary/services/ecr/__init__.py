@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 from ...store.image_blobs import ImageStores
 from . import images as images
 from .registry import Registry
 from .repositories import ecr
 
 
-def install(platform: Platform) -> Provider:
-    """The service."""
+def _install(platform: Platform) -> None:
+    """Keep images, and be the registry that container tools push to."""
     settings = platform.settings
     platform.services["image-blobs"] = ImageStores(settings.folder / "images" / "blobs", settings.durable)
     platform.services["registry"] = Registry(platform)
-    return ecr
+
+
+SERVICE = Service(ecr, _install)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 
 functions = Provider("lambda")
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and look after the processes and the queue of events."""
-    for module in ("api", "versions", "permissions", "concurrency", "layers", "tagging", "invoke", "urls"):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Look after the processes and the queue of events."""
     from . import downloads
     from .engine import running
     from .events import EventReconciler
@@ -23,4 +20,6 @@ def install(platform: Platform) -> Provider:
     platform.services["functions.targets"] = Targets(platform)
     platform.services.setdefault("pages", {})[downloads.PATH] = downloads.page(platform)
     platform.services.setdefault("start", []).append(lambda: running(platform))
-    return functions
+
+
+SERVICE = Service(functions, _install)

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ...provider.operation import Provider
-from ...provider.platform import Platform
+from ...provider.service import Service
 
 iam = Provider("iam")
-
-_MODULES = ("access_keys", "attachments", "policies", "profiles", "roles", "simulate", "tagging", "users")
-
-
-def install(platform: Platform) -> Provider:
-    """Bind the operations."""
-    for module in _MODULES:
-        import_module(f"{__name__}.{module}")  # importing binds
-    return iam
+SERVICE = Service(iam)

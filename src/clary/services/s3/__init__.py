@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 
 s3 = Provider(
     "s3",
@@ -12,9 +13,9 @@ s3 = Provider(
 )
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and give the gateway what only S3 needs."""
-    from . import buckets, documents, listing, multipart, notifications, objects, tagging  # noqa: F401  # importing binds
+def _install(platform: Platform) -> None:
+    """Give the gateway what only S3 needs."""
+    from . import notifications
     from .body import decode_whole
     from .edges import finish, prepare
 
@@ -22,4 +23,6 @@ def install(platform: Platform) -> Provider:
     platform.services["s3.decode"] = decode_whole
     platform.services["s3.prepare"] = prepare
     platform.services["s3.finish"] = finish
-    return s3
+
+
+SERVICE = Service(s3, _install)

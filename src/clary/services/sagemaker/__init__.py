@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ...provider.operation import Provider
 from ...provider.platform import Platform
+from ...provider.service import Service
 
 sagemaker = Provider("sagemaker")
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations and start the engine of everything that lives."""
-    for module in (
-        "tags",
-        "models",
-        "endpoint_configs",
-        "endpoints.api",
-        "components.api",
-        "training.api",
-        "transform.api",
-        "search",
-    ):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Start the engine of everything that lives."""
     from . import utilisation
     from .endpoints import capacity, capturing, metering
     from .engine import start
@@ -36,4 +24,6 @@ def install(platform: Platform) -> Provider:
         lambda: capturing.running(platform),
         lambda: utilisation.running(platform),
     )
-    return sagemaker
+
+
+SERVICE = Service(sagemaker, _install)

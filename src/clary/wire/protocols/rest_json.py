@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from .. import json_body
 from ..message import NoSuchOperation, Request, Response
 from ..model import Operation, Service, Shape
-from ..rest import Bindings, Routes, decoded
+from ..rest import Bindings, Routes, decoded, fixed_query
 from .base import Protocol, Read, Write, fold_message, stream_of, streaming
 
 MAX_QUERY_FIELDS = 1000
@@ -34,7 +34,7 @@ class Rest(Protocol):
         return found[0], (found[1], fields)
 
     def compile_reader(self, operation: Operation) -> Read:
-        bound = Bindings(operation.input)
+        bound = Bindings(operation.input, fixed=fixed_query(operation))
         read_body = self.body_reader(operation.input, bound)
 
         def read(request: Request, found: Any) -> dict[str, Any]:

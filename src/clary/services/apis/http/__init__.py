@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ....provider.operation import Provider
 from ....provider.platform import Platform
+from ....provider.service import Service
 
 http = Provider("apigatewayv2")
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "parts", "stages", "imports", "exports", "domains"):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Answer the requests that deployed APIs get."""
     from .. import function_urls
     from ..access_log import AccessLog
     from ..domains import Domains
@@ -23,4 +20,6 @@ def install(platform: Platform) -> Provider:
     platform.services["domains"] = Domains(platform)
     platform.services.setdefault("start", []).append(lines.running)
     platform.services.setdefault("apis", []).extend((Server(platform), function_urls.Server(platform)))
-    return http
+
+
+SERVICE = Service(http, _install)

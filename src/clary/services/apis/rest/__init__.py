@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ....provider.operation import Provider
 from ....provider.platform import Platform
+from ....provider.service import Service
 
 rest = Provider(
     "apigateway",
@@ -13,12 +12,12 @@ rest = Provider(
 )
 
 
-def install(platform: Platform) -> Provider:
-    """Bind the operations, and answer the requests that deployed APIs get."""
-    for module in ("api", "resources", "methods", "parts", "stages", "plans", "imports", "exports", "testing"):
-        import_module(f"{__name__}.{module}")  # importing binds
+def _install(platform: Platform) -> None:
+    """Answer the requests that deployed APIs get."""
     from .serve import Server
 
     platform.services["rest"] = server = Server(platform)
     platform.services.setdefault("apis", []).append(server)
-    return rest
+
+
+SERVICE = Service(rest, _install)
