@@ -25,6 +25,7 @@ from .spec import ProcessSpec
 from .zygote import socket_of
 
 _SIGNAL_NAMES = {128 + s.value: s.name for s in signal.Signals}
+_OVERDUE_SECONDS = 10.0  # after the grace, in which a shim has ended what it started
 FIRST_UID = 200_000
 UIDS = 60_000
 
@@ -81,7 +82,10 @@ class LocalExecutor:
         return Sight("vanished") if pid[0] or (folder / "stop").exists() else Sight("absent")
 
     def stop(self, folder: Path, grace: float) -> None:
-        """Ask a process to end, and end it after ``grace`` seconds; harmless when it has. A later call may hasten it."""
+        """Ask a process to end, and end it after ``grace`` seconds; harmless when it has. A later call may hasten it.
+
+        Its shim does that. A shim that was killed cannot, and what it had started may hold its lock: then it is killed.
+        """
         path = folder / "stop"
         if grace < _told(path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,8 +93,13 @@ class LocalExecutor:
             aside.write_text(f"{grace}")
             aside.rename(path)
         if held(folder / "lock") and (pid := processes_of(folder)[0]):
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                kill(folder)
+                return
+            if time.time() - path.stat().st_mtime > _told(path) + _OVERDUE_SECONDS:
+                kill(folder)
 
     def kill(self, folder: Path) -> None:
         """End a process at once, with everything it started."""

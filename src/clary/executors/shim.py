@@ -13,6 +13,7 @@ import gc
 import importlib
 import math
 import os
+import select
 import shutil
 import signal
 import sys
@@ -77,10 +78,11 @@ def _try(spec: ProcessSpec, policy: Policy, groups: limits.Groups, last: bool) -
     """Run the process. Return its wait status, and whether it is to be run again: its sandbox could not be made yet."""
     heard, told = os.pipe()
     os.set_blocking(heard, False)
+    shim = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(heard)
-        _begin(spec, policy, groups, -1 if last else told)
+        _begin(spec, policy, groups, -1 if last else told, shim)
     os.close(told)
     try:
         _write(spec.path / "pid", f"{os.getpid()} {child}\n".encode(), _PATIENCE_SECONDS)
@@ -242,12 +244,14 @@ def _record(folder: Path, status: int, ran_out: bool, policy: Policy) -> None:
 # ---- the child's side ----------------------------------------------------------------------------------------------
 
 
-def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups, told: int) -> NoReturn:
+def _begin(spec: ProcessSpec, policy: Policy, groups: limits.Groups, told: int, parent: int) -> NoReturn:
     """Enter the sandbox, become its process 1 and start the program; ``told`` hears that it should be tried again."""
     code = 1
     try:
         os.setsid()
         sandbox.die_with_parent()
+        if os.getppid() != parent:  # it died just before
+            os._exit(1)
         limits.common()
         try:
             groups.join()
@@ -295,6 +299,8 @@ def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
             os.write(told, f"{mark}{error}".encode())
             os._exit(120)
         sandbox.die_with_parent()  # only now: changing the user cancels it
+        if _unheard(told):  # the parent died before
+            os._exit(1)
         if spec.processes and not groups.bounds_processes:
             limits.limit_processes(spec.processes)
         os.close(told)
@@ -311,6 +317,13 @@ def _confined(spec: ProcessSpec, policy: Policy, groups: limits.Groups) -> int:
         _say(problem.removeprefix(_REFUSED))
         return 125
     return _without_sandbox(spec, policy, problem)
+
+
+def _unheard(pipe: int) -> bool:
+    """Whether nobody reads from a pipe any more."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _without_sandbox(spec: ProcessSpec, policy: Policy, why: str) -> int:
@@ -366,6 +379,7 @@ def _unconfined(spec: ProcessSpec, policy: Policy) -> int:
     )
     sandbox.adopt_orphans()
     sandbox.guard_memory(True)
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         sandbox.die_with_parent()
@@ -374,6 +388,8 @@ def _unconfined(spec: ProcessSpec, policy: Policy) -> int:
             sandbox.die_with_parent()  # changing the user has cancelled it
             if policy.sandbox != "off":
                 sandbox.restrict()
+        if os.getppid() != parent:  # it died before that could be heard of
+            os._exit(1)
         _program(spec)
     code = _relay(child)
     _end_orphans()
