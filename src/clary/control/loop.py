@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 AT_ONCE = 16
+_UIDS_AT_ONCE = 500
 _LONGEST_SLEEP = 5.0
 _LONGEST_WAIT = 60.0  # of a row whose reconciler fails
 _FAULT_SECONDS = 2.0  # the same while only the machine or the database is in its way
@@ -126,7 +127,7 @@ class Engine:
         free = or_(resource.c.leased_until.is_(None), resource.c.leased_until < at)
         woken = [k for k in list(self._woken) if k not in self._busy]
         at_work = set(self._busy.values())
-        uids = [uid for uid in list(self._woken_uids) if uid not in at_work]
+        uids = [uid for uid in list(self._woken_uids) if uid not in at_work][:_UIDS_AT_ONCE]
         ours = resource.c.kind.in_(list(self._by_kind))
         due = resource.c.due <= at
         if woken:

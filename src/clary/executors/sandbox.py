@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..faults import is_fault
+from ..faults import ERRNOS
 from . import landlock, seccomp
 from .policy import Policy
 from .spec import Mount, ProcessSpec
@@ -44,6 +44,7 @@ _ETC = (
 )  # fmt: skip
 _OWN = ("/dev", "/etc", "/proc", "/sys", "/.old")
 """What the sandbox makes, and nothing else may be shown over."""
+_SHORT = ERRNOS - {errno.EROFS} | {errno.EUSERS}  # read-only is what a sandbox shows on purpose
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -68,7 +69,7 @@ def passes(error: OSError) -> bool:
     """Return whether a step failed because the machine is short of something now, as against one that forbids it."""
     if error.errno == errno.ENOSPC and _forbids_namespaces():  # unshare(2)'s word for a bound of none at all
         return False
-    return is_fault(error) or error.errno == errno.EUSERS
+    return error.errno in _SHORT
 
 
 def _forbids_namespaces() -> bool:
