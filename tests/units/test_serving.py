@@ -110,6 +110,13 @@ def test_counts_are_handed_over_once_a_minute_while_control_is_away(
         assert files() == expected, seconds
 
 
+def test_what_a_killed_front_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "1-2-3.new").write_bytes(b"[{")
+    (tmp_path / "1-2-2.json").write_bytes(b"[]")
+    Meters(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1-2-2.json"]
+
+
 def test_sessions_outlive_a_front(tmp_path: Path) -> None:
     path = tmp_path / "sessions.jsonl"
     known = Sessions(path)

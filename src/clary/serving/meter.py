@@ -117,6 +117,8 @@ class Meters:
         self._number = 0
         self.turn = 0  # how often they were handed over
         self._written = 0  # the minute of the last hand-over
+        for left in folder.glob("*.new"):  # of a front that was killed while it wrote
+            left.unlink(missing_ok=True)
 
     def counts(self, variant: MeterKey) -> bool:
         """Whether anything was counted of it since the last hand-over."""
