@@ -29,7 +29,7 @@ from ..wire.signature import normal_path
 from . import dispatch
 from .bodies import Bodies
 from .identity import Audience, Authenticator, Proof, permit
-from .routing import Route, route
+from .routing import Directory, Route, route
 from .unavailable import is_unavailable, unavailable
 from .unserved import unserved
 
@@ -69,11 +69,7 @@ class Gateway:
         self._authenticator = Authenticator(platform.settings, platform.keyring)
         self._sites = Sites(platform.settings.hosts)
         self._bodies = Bodies(platform.settings.folder / "run")
-        self._targets = {
-            p.model.metadata["targetPrefix"]: p.name
-            for p in platform.providers.values()
-            if "targetPrefix" in p.model.metadata
-        }
+        self._directory = Directory.of(platform.providers)
         self.calls: dict[tuple[str, str, int], int] = {}  # service, operation, status: how often
 
     async def __call__(self, request: Request) -> Response:
@@ -151,7 +147,7 @@ class Gateway:
         call: _Call | None = None
         try:
             await self._peek_form(request)
-            found = route(request, self._platform.providers, self._targets)
+            found = route(request, self._directory)
             provider = self._platform.providers.get(found.service)
             if provider is None:
                 return _plain(await unserved(request, found, request_id))

@@ -17,12 +17,31 @@ _RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(?:invocations|async-invocations|
 _BUCKET_HOST = re.compile(
     r"^(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])\.s3[.\-](?:[a-z0-9\-]+\.)*?(?:amazonaws\.com(?:\.cn)?|localhost)$"
 )
-_VERSIONS = {"2011-06-15": "sts", "2010-05-08": "iam", "2010-08-01": "cloudwatch", "2010-05-15": "cloudformation"}
-_HOSTS = {
-    "runtime.sagemaker": "sagemaker-runtime", "api.sagemaker": "sagemaker", "s3": "s3", "iam": "iam", "sts": "sts",
-    "logs": "logs", "monitoring": "cloudwatch", "application-autoscaling": "application-autoscaling",
-}  # fmt: skip
-_SIGNED_AS = {"monitoring": "cloudwatch", "execute-api": "apigateway"}
+_SIGNED_AS = {"execute-api": "apigateway"}
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """By what a request can name a service, as the services' models say it."""
+
+    providers: Mapping[str, Provider]
+    targets: Mapping[str, str]
+    """Prefixes of the ``X-Amz-Target`` header."""
+    versions: Mapping[str, str]
+    """Versions of services of the query protocol, whose requests name nothing else."""
+    hosts: Mapping[str, str]
+    """What AWS's host names begin with."""
+
+    @classmethod
+    def of(cls, providers: Mapping[str, Provider]) -> Directory:
+        """The directory of some services. Of two that share a host, the request's path decides."""
+        models = {name: provider.model for name, provider in providers.items()}
+        return cls(
+            providers,
+            {m.metadata["targetPrefix"]: name for name, m in models.items() if "targetPrefix" in m.metadata},
+            {m.metadata["apiVersion"]: name for name, m in models.items() if "query" in m.protocols},
+            {m.metadata["endpointPrefix"]: name for name, m in sorted(models.items(), reverse=True)},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +55,36 @@ class Route:
     host_region: str | None = None  # the region in the host's name: a signature for another one is not valid there
 
 
-def route(request: Request, providers: Mapping[str, Provider], targets: Mapping[str, str]) -> Route:
+def route(request: Request, directory: Directory) -> Route:
     """Return the service of a request: its target header, signature scope, host, path – the first that decides.
 
     The authenticator then holds the scope against the service that was found.
     """
     host = request.headers.get("host", "").partition(":")[0].lower()
     region, signed = _scope(request)
-    found = _find(request, providers, targets, host, region, signed)
+    found = _find(request, directory, host, region, signed)
     named = _host_region(host)
     return found if named is None else replace(found, region=region or named, host_region=named)
 
 
-def _find(
-    request: Request,
-    providers: Mapping[str, Provider],
-    targets: Mapping[str, str],
-    host: str,
-    region: str | None,
-    signed: str | None,
-) -> Route:
-    headers = request.headers
+def _find(request: Request, directory: Directory, host: str, region: str | None, signed: str | None) -> Route:
+    headers, providers = request.headers, directory.providers
     if headers.get("smithy-protocol") == "rpc-v2-cbor":
         service = _signed_service(signed, request, providers) or "cloudwatch"
         return Route(service, "smithy-rpc-v2-cbor", region)
     if (target := headers.get("x-amz-target")) and signed != "s3":  # S3 has no targets: there it is a header like any
         prefix = target.rpartition(".")[0]
-        return Route(targets.get(prefix) or _signed_service(signed, request, providers) or prefix, "json", region)
+        return Route(
+            directory.targets.get(prefix) or _signed_service(signed, request, providers) or prefix, "json", region
+        )
     if signed and (owner := _signed_service(signed, request, providers)):
         return Route(owner, _protocol(owner, providers), region, _bucket(host) if owner == "s3" else None)
-    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and (named := _by_host(host)):
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and (named := _by_host(host, directory)):
         return Route(named, _protocol(named, providers), region, _bucket(host) if named == "s3" else None)
     if _RUNTIME_PATH.match(request.path):
         return Route("sagemaker-runtime", None, region)
     form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if (form or "Action=" in request.query) and (named := _form_service(request)):
+    if (form or "Action=" in request.query) and (named := _form_service(request, directory)):
         return Route(named, "query", region)
     return Route("s3", None, region, _bucket(host))
 
@@ -103,9 +117,9 @@ def _signed_service(signed: str | None, request: Request, providers: Mapping[str
     return next((p.name for p in providers.values() if p.signing == signed), _SIGNED_AS.get(signed, signed))
 
 
-def _by_host(host: str) -> str | None:
+def _by_host(host: str, directory: Directory) -> str | None:
     name = host.removesuffix(".cn").removesuffix(".amazonaws.com")
-    for prefix, service in _HOSTS.items():
+    for prefix, service in directory.hosts.items():
         if name == prefix or name.startswith(prefix + ".") or (prefix == "s3" and _bucket(host)):
             return service
     return name.split(".", 1)[0]
@@ -124,7 +138,7 @@ def _bucket(host: str) -> str | None:
     return found["bucket"] if found else None
 
 
-def _form_service(request: Request) -> str | None:
+def _form_service(request: Request, directory: Directory) -> str | None:
     found = re.search(r"Version=([\d-]{10})", request.query)
     version = found[1] if found else request.context.get("form-version")
-    return _VERSIONS.get(version or "")
+    return directory.versions.get(version or "")
