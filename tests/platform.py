@@ -162,7 +162,7 @@ def run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=options.pop("timeout", 300),
+        timeout=options.pop("timeout", 600),
         check=False,
         **options,
     )
