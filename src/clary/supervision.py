@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 VARIABLE = "CLARY_LIFELINE"
 HEARTBEAT = "CLARY_HEARTBEAT"
 BEAT_SECONDS = 1.0
+_LAST_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,16 @@ class Lifeline:
     def watch(self, loop: asyncio.AbstractEventLoop, gone: Callable[[], None]) -> None:
         """Call ``gone`` when the supervisor is, and tell it that the loop turns for as long as it does."""
         if self.fd is not None:
-            loop.add_reader(self.fd, gone)
+            loop.add_reader(self.fd, self._lost, loop, self.fd, gone)
         if self.heartbeat is not None:
             os.set_inheritable(self.heartbeat, False)
             self._beat(loop, self.heartbeat)
+
+    def _lost(self, loop: asyncio.AbstractEventLoop, fd: int, gone: Callable[[], None]) -> None:
+        """End in order, or after a while without: nothing may live on that no supervisor watches."""
+        loop.remove_reader(fd)
+        loop.call_later(_LAST_SECONDS, os._exit, 1)
+        gone()
 
     def _beat(self, loop: asyncio.AbstractEventLoop, heartbeat: int) -> None:
         with contextlib.suppress(OSError):  # full: nobody has read for an hour; closed: the supervisor is gone

@@ -213,3 +213,21 @@ def test_a_wake_up_outlives_a_database_that_is_away(tmp_path: Path, monkeypatch:
 
 def _away(*_: object) -> None:
     raise OperationalError("select", {}, Exception("the server is away"))
+
+
+def test_the_loop_ends_when_work_comes_as_it_is_told_to(tmp_path: Path) -> None:
+    """A cancellation that comes together with work must not be lost."""
+    database = Database(f"sqlite:///{tmp_path}/db", durable=False)
+
+    async def run() -> None:
+        for _ in range(20):
+            engine = Engine(database, Signals(asyncio.get_running_loop()), [Runs(World(0))])
+            async with engine.running():
+                while not engine.ready:
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0.02)  # until it waits
+                engine.wake_uid("none")
+                await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    database.close()

@@ -93,11 +93,11 @@ class Engine:
         try:
             yield
         finally:
-            task.cancel()
             for inner in list(self._tasks):
                 inner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # wait_for swallows a cancellation that comes with what it waits for (Python 3.11)
+                task.cancel()
+                await asyncio.wait((task,), timeout=0.1)
 
     async def _work(self) -> None:
         while True:
